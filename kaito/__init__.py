@@ -1,0 +1,1 @@
+"""The operator: API models, the reconcile runtime, and the `kaito` command."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API objects we read and write, as pydantic models."""

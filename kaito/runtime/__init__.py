@@ -1,0 +1,1 @@
+"""The reconcile runtime without threads, clocks or client libraries; drivers wrap it."""

@@ -1,0 +1,1 @@
+"""The Machine aggregate: what the GPU provisioner does for one node."""

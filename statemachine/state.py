@@ -1,0 +1,177 @@
+"""What the fold of a Workspace stream holds: conditions, slots, and the few facts that decisions need.
+
+Everything here is a plain value. `Workspace` is the one mutable class, because folding a million events
+into fresh copies would cost more than the events; `replay` is the only module that assigns to it, and it
+does so on a copy of its own.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum, StrEnum
+
+import msgspec
+
+from statemachine.limits import Limits
+
+
+class ConditionType(StrEnum):
+    MACHINE_READY = "MachineReady"
+    RESOURCE_READY = "ResourceReady"
+    INFERENCE_READY = "InferenceReady"
+    WORKSPACE_READY = "WorkspaceReady"
+    WORKSPACE_DELETING = "WorkspaceDeleting"
+
+
+class ConditionStatus(StrEnum):
+    ABSENT = "Absent"
+    UNKNOWN = "Unknown"
+    FALSE = "False"
+    TRUE = "True"
+
+
+class BlockedReason(StrEnum):
+    """Why a provider cannot deliver a Machine; the closed set of provisioner errors."""
+
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+    SKU_NOT_AVAILABLE = "SkuNotAvailable"
+    NOT_AUTHORIZED = "NotAuthorized"
+    CONFIGURATION_INVALID = "ConfigurationInvalid"
+    THROTTLED = "Throttled"
+    OPERATION_IN_PROGRESS = "OperationInProgress"
+    NODE_BOOTSTRAP_FAILED = "NodeBootstrapFailed"
+    PROVIDER_FAULT = "ProviderFault"
+    LAUNCH_FAILED = "LaunchFailed"
+    """The provider gave a text and no class."""
+
+
+class NodeLossCause(StrEnum):
+    GONE = "gone"
+    DELETING = "being deleted"
+    NOT_READY = "not ready"
+    NO_GPU = "without allocatable nvidia.com/gpu"
+
+
+class InferencePhase(StrEnum):
+    SCHEDULING = "Scheduling"
+    PULLING = "Pulling"
+    LOADING = "Loading"
+
+
+class InferenceReason(StrEnum):
+    """Why inference is not ready; the names that later releases of the published API use."""
+
+    FAILED = "WorkspaceInferenceStatusFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL_ERROR = "ImagePullError"
+    CRASH_LOOP = "ContainerCrashLoopBackOff"
+    OOM_KILLED = "ContainerOOMKilled"
+    START_ERROR = "ContainerStartError"
+    EVICTED = "PodEvicted"
+    NAME_TAKEN = "NameTaken"
+    NOT_READY = "ReplicasNotReady"
+
+
+class Stage(StrEnum):
+    ABSENT = "Absent"
+    LIVE = "Live"
+    DELETING = "Deleting"
+    GONE = "Gone"
+
+
+class SlotPhase(Enum):
+    """How far a slot is; a larger value is further on."""
+
+    FREE = 0
+    REQUESTED = 1
+    CREATED = 2
+    LAUNCHED = 3
+    READY = 4
+    USABLE = 5
+
+
+class Trouble(StrEnum):
+    """What is wrong with a slot, if anything."""
+
+    NONE = ""
+    CREATION_REFUSED = "creation refused"
+    LAUNCH_FAILED = "launch failed"
+    TIMED_OUT = "timed out"
+    NODE_LOST = "node lost"
+
+
+class Condition(msgspec.Struct, frozen=True, gc=False):
+    """One Kubernetes status condition; ``since`` is its lastTransitionTime."""
+
+    status: ConditionStatus = ConditionStatus.ABSENT
+    reason: str = ""
+    message: str = ""
+    since: datetime | None = None
+
+
+class Slot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One of the nodes a Workspace needs, and how far it is."""
+
+    index: int
+    phase: SlotPhase = SlotPhase.FREE
+    attempt: int = 0
+    """Machines requested for this slot so far."""
+    machine: str = ""
+    """Empty for a node that was already there."""
+    machine_uid: str = ""
+    node: str = ""
+    requested_at: datetime | None = None
+    created_at: datetime | None = None
+    launched_at: datetime | None = None
+    ready_at: datetime | None = None
+    lost_at: datetime | None = None
+    """When the previous Machine or node of this slot was lost; the start of the replacement hold-off."""
+    slow: bool = False
+    trouble: Trouble = Trouble.NONE
+    detail: str = ""
+    """The text behind ``trouble``."""
+    blocked: str = ""
+    """The BlockedReason behind a failed launch."""
+    retry_at: datetime | None = None
+
+
+class Workspace(msgspec.Struct, kw_only=True):
+    """The folded aggregate. Treat it as a value: only `replay` changes one, and only its own copy."""
+
+    stage: Stage = Stage.ABSENT
+    uid: str = ""
+    namespace: str = ""
+    name: str = ""
+    generation: int = 0
+    node_count: int = 0
+    instance_type: str = ""
+    inference: str = ""
+    limits: Limits = Limits()
+    adopted: bool = False
+    created_at: datetime | None = None
+    deletion_at: datetime | None = None
+
+    machine_ready: Condition = Condition()
+    resource_ready: Condition = Condition()
+    inference_ready: Condition = Condition()
+    workspace_ready: Condition = Condition()
+    workspace_deleting: Condition = Condition()
+
+    refused: str = ""
+    """Why the spec of the present generation cannot be served; empty when it can."""
+    slots: tuple[Slot, ...] = ()
+    surplus: tuple[str, ...] = ()
+    """Machines of this Workspace that fill no slot."""
+    deleting: tuple[str, ...] = ()
+    """Machines whose deletion was requested and which are not known to be gone."""
+    worker_nodes: tuple[str, ...] = ()
+    service: str = ""
+    workload: str = ""
+    """``Deployment/name`` or ``StatefulSet/name``; empty while there is none."""
+    workload_at: datetime | None = None
+    inference_phase: str = ""
+    inference_phase_at: datetime | None = None
+    inference_message: str = ""
+    released: bool = False
+    """Whether the removal of our finalizer was decided."""
