@@ -1,7 +1,7 @@
 """Errors of the core.
 
-    StateMachineError
-    └── IllegalTransition    an event that the present state does not list: stop, this stream is poisoned
+StateMachineError
+└── IllegalTransition    an event that the present state does not list: stop, this stream is poisoned
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class MachineLaunched(Event, frozen=True, kw_only=True, gc=False):
 
 
 class MachineLaunchFailed(Event, frozen=True, kw_only=True, gc=False):
-    """The provider reports a failure. ``reason`` is one of ``BlockedReason``; the provider retries by itself."""
+    """The provider reports a failure. ``reason`` is one of ``BlockedReason``; the provider retries."""
 
     slot: int
     machine: str
@@ -333,5 +333,5 @@ WorkspaceEvent: TypeAlias = (
     | WorkspaceDeleted
 )
 
-WORKSPACE_EVENTS: tuple[type[WorkspaceEvent], ...] = WorkspaceEvent.__args__  # type: ignore[attr-defined]
+WORKSPACE_EVENTS: tuple[type[WorkspaceEvent], ...] = WorkspaceEvent.__args__
 """Every event a Workspace stream may hold, in the order of this module."""

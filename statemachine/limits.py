@@ -1,4 +1,4 @@
-"""The timers of one Workspace and what is usual for it; part of its events, so that the log explains itself."""
+"""The timers of one Workspace and what is usual for it; part of its events, for the log to explain itself."""
 
 from __future__ import annotations
 

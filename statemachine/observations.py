@@ -101,7 +101,7 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PodView(msgspec.Struct, frozen=True, kw_only=True):
-    """A pod of the workload. ``waiting`` is the container's waiting reason, ``terminated`` the last exit's."""
+    """A pod of the workload. ``waiting`` is the container's reason, ``terminated`` the last exit's."""
 
     name: str
     node: str = ""

@@ -1,14 +1,14 @@
 """Errors of the event log.
 
-    StoreError
-    ├── WrongExpectedVersion    somebody else appended first: load again, decide again
-    ├── StaleEpoch              a newer leader has written: stop writing
-    ├── UnknownEventType        the stream holds an event this code does not know: set the stream aside
-    ├── UndecodableEvent        the stored JSON does not fit its type: set the stream aside
-    ├── LogUnavailable          the log cannot be opened or written: stop acting
-    └── SchemaMismatch          the log's tables are of another version than the code
-        ├── SchemaTooNew        written by a newer release: refuse
-        └── SchemaTooOld        to be migrated first
+StoreError
+├── WrongExpectedVersion    somebody else appended first: load again, decide again
+├── StaleEpoch              a newer leader has written: stop writing
+├── UnknownEventType        the stream holds an event this code does not know: set the stream aside
+├── UndecodableEvent        the stored JSON does not fit its type: set the stream aside
+├── LogUnavailable          the log cannot be opened or written: stop acting
+└── SchemaMismatch          the log's tables are of another version than the code
+    ├── SchemaTooNew        written by a newer release: refuse
+    └── SchemaTooOld        to be migrated first
 """
 
 from __future__ import annotations

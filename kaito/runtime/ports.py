@@ -119,12 +119,12 @@ class KubeApi(Protocol):
 class ApiError(Exception):
     """An answer of the API server that is not success.
 
-        ApiError
-        ├── NotFound, AlreadyExists     answers, not failures
-        ├── Conflict                    read again, decide again
-        ├── Gone                        list again (410, also as a watch notification)
-        ├── Invalid, Forbidden, BadRequest   a repeat is answered in the same way
-        └── Throttled, Unavailable      repeat later; the effect of Unavailable is unknown
+    ApiError
+    ├── NotFound, AlreadyExists     answers, not failures
+    ├── Conflict                    read again, decide again
+    ├── Gone                        list again (410, also as a watch notification)
+    ├── Invalid, Forbidden, BadRequest   a repeat is answered in the same way
+    └── Throttled, Unavailable      repeat later; the effect of Unavailable is unknown
     """
 
     code = 500

@@ -49,4 +49,4 @@ MachineEvent: TypeAlias = (
     PoolCreationRequested | MachineLaunchCompleted | PoolDeletionRequested | NodeRemoved | MachineRemoved
 )
 
-MACHINE_EVENTS: tuple[type[MachineEvent], ...] = MachineEvent.__args__  # type: ignore[attr-defined]
+MACHINE_EVENTS: tuple[type[MachineEvent], ...] = MachineEvent.__args__
