@@ -187,6 +187,13 @@ class NodeLost(Event, frozen=True, kw_only=True, gc=False):
     cause: str
 
 
+class NodeReleased(Event, frozen=True, kw_only=True, gc=False):
+    """A node that was already there is given up for its slot: it is gone, or has been unusable too long."""
+
+    slot: int
+    node: str
+
+
 class NodePluginsInstalled(Event, frozen=True, kw_only=True, gc=False):
     """Every slot has a usable node: the verdict over all slots."""
 
@@ -314,6 +321,7 @@ WorkspaceEvent: TypeAlias = (
     | MachineLost
     | NodeBecameUsable
     | NodeLost
+    | NodeReleased
     | NodePluginsInstalled
     | ProvisioningResumed
     | WorkerNodesChosen

@@ -25,6 +25,8 @@ class StatusView(msgspec.Struct, frozen=True, kw_only=True):
 
     conditions: dict[str, Condition] = {}
     worker_nodes: tuple[str, ...] = ()
+    observed_generation: int = 0
+    """The lowest observedGeneration of these conditions, 0 when there are none."""
 
 
 class WorkspaceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     deleting: bool = False
     gpus: int = 0
     owner: str = ""
+    machine: str = ""
+    """The Machine this node was made for (its agent pool), empty for a node brought by somebody else."""
     has_machine_type: bool = False
     has_accelerator_label: bool = False
 

@@ -8,7 +8,7 @@ does so on a copy of its own.
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum, StrEnum
+from enum import IntEnum, StrEnum
 
 import msgspec
 
@@ -24,6 +24,11 @@ class ConditionType(StrEnum):
 
 
 class ConditionStatus(StrEnum):
+    """A node of a condition's table; ``ABSENT`` stands for a condition that was never written."""
+
+    # Enum hashes by name in Python code; these two sit on the fold's hot path.
+    __hash__ = str.__hash__
+
     ABSENT = "Absent"
     UNKNOWN = "Unknown"
     FALSE = "False"
@@ -74,14 +79,20 @@ class InferenceReason(StrEnum):
 
 
 class Stage(StrEnum):
+    """Where the object is in its own life."""
+
+    __hash__ = str.__hash__
+
     ABSENT = "Absent"
     LIVE = "Live"
     DELETING = "Deleting"
     GONE = "Gone"
 
 
-class SlotPhase(Enum):
+class SlotPhase(IntEnum):
     """How far a slot is; a larger value is further on."""
+
+    __hash__ = int.__hash__
 
     FREE = 0
     REQUESTED = 1
@@ -89,6 +100,9 @@ class SlotPhase(Enum):
     LAUNCHED = 3
     READY = 4
     USABLE = 5
+
+
+_USABLE = SlotPhase.USABLE
 
 
 class Trouble(StrEnum):
@@ -165,6 +179,8 @@ class Workspace(msgspec.Struct, kw_only=True):
     """Machines of this Workspace that fill no slot."""
     deleting: tuple[str, ...] = ()
     """Machines whose deletion was requested and which are not known to be gone."""
+    gone: tuple[str, ...] = ()
+    """Machines that were deleted as asked and found gone by a live read."""
     worker_nodes: tuple[str, ...] = ()
     service: str = ""
     workload: str = ""
@@ -172,6 +188,28 @@ class Workspace(msgspec.Struct, kw_only=True):
     workload_at: datetime | None = None
     inference_phase: str = ""
     inference_phase_at: datetime | None = None
-    inference_message: str = ""
+    degraded: bool = False
+    """Whether inference was ready before and is not now."""
     released: bool = False
     """Whether the removal of our finalizer was decided."""
+
+    def slot_of(self, machine: str) -> Slot | None:
+        """The slot that this Machine fills."""
+        return next((slot for slot in self.slots if slot.machine == machine), None) if machine else None
+
+    def machines(self) -> tuple[str, ...]:
+        """Every Machine that may exist for this Workspace, sorted by name."""
+        return tuple(sorted([*[slot.machine for slot in self.slots if slot.machine], *self.surplus]))
+
+    @property
+    def waiting(self) -> int:
+        """How many slots have no usable node yet."""
+        return len([slot for slot in self.slots if slot.phase is not _USABLE])
+
+    @property
+    def left(self) -> str:
+        """What a deletion still waits for, as a clause to append; empty when nothing is left."""
+        machines = self.machines()
+        if not machines:
+            return ""
+        return f"; waiting for {len(machines)} machine{'s'[: len(machines) > 1]}: {', '.join(machines)}"
