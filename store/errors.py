@@ -5,6 +5,7 @@ StoreError
 ├── StaleEpoch              a newer leader has written: stop writing
 ├── UnknownEventType        the stream holds an event this code does not know: set the stream aside
 ├── UndecodableEvent        the stored JSON does not fit its type: set the stream aside
+├── LinesRefused            JSON lines that are no log, or not this one: nothing was imported
 ├── LogUnavailable          the log cannot be opened or written: stop acting
 └── SchemaMismatch          the log's tables are of another version than the code
     ├── SchemaTooNew        written by a newer release: refuse
@@ -44,6 +45,15 @@ class UndecodableEvent(StoreError):
     def __init__(self, type_: str, why: str) -> None:
         super().__init__(f"stored {type_} cannot be read: {why}")
         self.type = type_
+
+
+class LinesRefused(StoreError):
+    """A line of an import is not what it should be; ``line`` counts from 1, ``source`` names the file."""
+
+    def __init__(self, line: int, why: str, source: str = "") -> None:
+        super().__init__(f"{source}:{line}: {why}" if source else f"line {line}: {why}")
+        self.line = line
+        self.why = why
 
 
 class LogUnavailable(StoreError):

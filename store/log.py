@@ -1,0 +1,234 @@
+"""The event log on SQLite or PostgreSQL.
+
+Statements are SQLAlchemy Core, compiled once for the dialect and run on the driver's cursor. See
+`store.database` for who may write when, and for the lock that SQLite's WAL-reset bug makes necessary: any
+number of processes may append to one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from store import schema
+from store.codec import EVENTS, Codec
+from store.database import Database
+from store.envelope import GENESIS, Batch, Row, batch, record, seal
+from store.errors import LinesRefused, StaleEpoch, UndecodableEvent, WrongExpectedVersion
+from store.records import Appended, Record, StoredEvent, StreamHead
+from store.statements import Statement, Statements
+
+PAGE = 2000
+"""Rows fetched at once; a page is read under the lock that the threads of a log share."""
+
+LAST_TEXT = "\U0010ffff"
+"""Sorts behind every character, so that a prefix is the range up to prefix + LAST_TEXT."""
+
+
+class SqlEventLog:
+    """An `EventLog` in a database.
+
+    Args:
+        now: Gives ``recorded_at``; the simulator passes virtual time, so that equal runs write equal bytes.
+    """
+
+    def __init__(self, database: Database, now: Callable[[], datetime], codec: Codec = EVENTS) -> None:
+        self.database = database
+        self.codec = codec
+        self._now = now
+        self._sql = Statements(database.engine)
+
+    def __enter__(self) -> SqlEventLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.database.close()
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        stream: str,
+        events: Sequence[StoredEvent],
+        *,
+        expected_version: int,
+        epoch: int = 0,
+        cause: str = "",
+        command_id: str = "",
+    ) -> Appended:
+        """See `EventLog.append`. Without events it writes nothing and checks version and epoch.
+
+        When the disk fails during COMMIT itself, whether the events are stored is unknown; `LogUnavailable`
+        is raised, and a repeat after opening the log anew finds out.
+        """
+        new = batch(self.codec, stream, events, expected_version, command_id)
+        with self.database.writing() as cursor:
+            position, highest, version, last_hash = self._tip(cursor, stream)
+            if epoch < highest:
+                raise StaleEpoch(epoch, highest)
+            if version != expected_version:
+                return self._repeated(cursor, stream, new, expected_version, version)
+            if not events:
+                return Appended(version, self._position_of(cursor, stream, version))
+            rows = seal(
+                new,
+                stream,
+                version=version,
+                position=position,
+                previous=last_hash,
+                recorded_at=self._now(),
+                epoch=epoch,
+                cause=cause,
+            )
+            self._insert(cursor, rows)
+            if epoch > highest:
+                self._raise_fence(cursor, epoch)
+        return Appended(rows[-1].version, rows[-1].position)
+
+    def extend(self, rows: Iterable[Row]) -> int:
+        """Take in rows of another log, from its position 1 on, and return how many were new.
+
+        What is stored already has to be equal, or the rows a beginning of it; then the rest is appended, all
+        or nothing. The caller has checked the rows against each other (see `chain.Checker`).
+
+        Raises:
+            LinesRefused: A row differs from the stored one; ``line`` is its position.
+        """
+        incoming = list(rows)
+        with self.database.writing() as cursor:
+            known = 0
+            self._sql.all_rows.run(cursor, (0, len(incoming)))
+            for known, row in enumerate(cursor, start=1):
+                if tuple(row) != incoming[known - 1]:
+                    raise LinesRefused(known, f"position {known} of the log holds another event")
+            fresh = incoming[known:]
+            if fresh:
+                self._insert(cursor, fresh)
+                epoch = max(row.epoch for row in fresh)
+                if epoch > self._tip(cursor, "")[1]:
+                    self._raise_fence(cursor, epoch)
+        return len(fresh)
+
+    def _insert(self, cursor: Any, rows: Sequence[Row]) -> None:
+        if len(rows) == 1:
+            self._sql.add.run(cursor, rows[0])
+        else:
+            self._sql.add.run_many(cursor, rows)
+
+    def _raise_fence(self, cursor: Any, epoch: int) -> None:
+        self._sql.raise_epoch.run(cursor, (epoch, schema.FENCE))
+        if cursor.rowcount == 0:
+            self._sql.first_epoch.run(cursor, (epoch, schema.FENCE))
+
+    def _tip(self, cursor: Any, stream: str) -> tuple[int, int, int, str]:
+        """Last position and highest epoch of the log, version and hash of the stream."""
+        self._sql.tips.run(cursor, (stream,))
+        position, epoch, version, last_hash = cursor.fetchone()
+        return position or 0, epoch or 0, version or 0, last_hash or GENESIS
+
+    def _repeated(self, cursor: Any, stream: str, new: Batch, expected: int, actual: int) -> Appended:
+        """Answer a repeated append with what it wrote, or refuse the expected version."""
+        last = expected + len(new.ids)
+        if new.ids and last <= actual:
+            self._sql.identities.run(cursor, (stream, expected, last))
+            stored = cursor.fetchall()
+            if [event_id for event_id, _ in stored] == new.ids:
+                return Appended(last, stored[-1][1])
+        raise WrongExpectedVersion(stream, expected, actual)
+
+    def _position_of(self, cursor: Any, stream: str, version: int) -> int:
+        self._sql.identities.run(cursor, (stream, version - 1, version))
+        found = cursor.fetchone()
+        return found[1] if found else 0
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def read(self, stream: str, *, after: int = 0) -> list[Record]:
+        return self._records(self._sql.stream_rows, (stream, after))
+
+    def read_all(self, *, after: int = 0, limit: int = 1000) -> list[Record]:
+        return self._records(self._sql.all_rows, (after, limit))
+
+    def subscribe(self, *, after: int = 0, limit: int = 1000) -> Iterator[list[Record]]:
+        while True:
+            page = self.read_all(after=after, limit=limit)
+            if page:
+                after = page[-1].position
+            yield page
+
+    def events(self, stream: str, *, after: int = 0) -> list[StoredEvent]:
+        """The events of one stream without their envelopes: what a fold needs, several times faster."""
+        statement = self._sql.stream_data
+        with self.database.reading() as cursor:
+            statement.run(cursor, (stream, after))
+            rows = self._fetch(cursor)
+        decoders = self.codec.decoders
+        try:
+            return [decoders[type_, version](data) for type_, version, data in rows]
+        except (KeyError, msgspec.DecodeError, TypeError):
+            return [self.codec.decode(*row) for row in rows]
+
+    def streams(self, prefix: str = "") -> list[StreamHead]:
+        with self.database.reading() as cursor:
+            self._sql.heads.run(cursor, (prefix, prefix + LAST_TEXT))
+            return [StreamHead(*row) for row in self._fetch(cursor)]
+
+    def head(self, stream: str) -> StreamHead | None:
+        with self.database.reading() as cursor:
+            self._sql.head.run(cursor, (stream,))
+            row = cursor.fetchone()
+        return StreamHead(*row) if row else None
+
+    def highest_epoch(self) -> int:
+        """The epoch an append must at least have; 0 in a log nobody has led."""
+        with self.database.reading() as cursor:
+            return self._tip(cursor, "")[1]
+
+    def rows(self, *, after: int = 0) -> Iterator[Row]:
+        """The rows as they are stored, in global order, whatever has been done to them.
+
+        Text that is not UTF-8 comes with lone surrogates in place of the offending bytes.
+        """
+        while True:
+            with self.database.any_bytes() as cursor:
+                self._sql.all_rows.run(cursor, (after, PAGE))
+                page = cursor.fetchall()
+            yield from map(Row._make, page)
+            if len(page) < PAGE:
+                return
+            after = page[-1][0]
+
+    def damages(self) -> list[str]:
+        """What is wrong below the rows: with the database itself, and with the fence."""
+        found = self.database.damages()
+        with self.database.reading() as cursor:
+            self._sql.highest_stored.run(cursor)
+            stored, fence = cursor.fetchone()
+        if isinstance(stored, int) and stored > (fence or 0):
+            found.append(f"the fence stands at epoch {fence or 0}, though epoch {stored} has written")
+        return found
+
+    def _records(self, statement: Statement, values: tuple[object, ...]) -> list[Record]:
+        with self.database.reading() as cursor:
+            statement.run(cursor, values)
+            rows = [Row._make(row) for row in self._fetch(cursor)]
+        decode = self.codec.decode
+        return [record(row, decode(row.type, row.schema_version, row.data)) for row in rows]
+
+    def _fetch(self, cursor: Any) -> list[Any]:
+        try:
+            rows: list[Any] = cursor.fetchall()
+        except Exception as error:
+            if "decode to UTF-8" in str(error):
+                raise UndecodableEvent("event", f"{error}; verify the log") from error
+            raise
+        return rows

@@ -1,0 +1,151 @@
+"""The SQL of the log, written in SQLAlchemy Core and compiled once for the dialect.
+
+The compiled text runs on the driver's own cursor: passing through SQLAlchemy's result handling costs more
+than these statements themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ClauseElement,
+    Engine,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from store import schema
+
+
+class Statement:
+    """A Core statement compiled for a dialect.
+
+    Args:
+        names: The bound parameters, in the order in which callers give their values.
+    """
+
+    def __init__(self, element: ClauseElement, engine: Engine, *names: str) -> None:
+        compiled: Any = element.compile(dialect=engine.dialect)
+        self.sql: str = compiled.string
+        self._names = names
+        self._constants = {name: value for name, value in compiled.params.items() if name not in names}
+        self._places: list[str] | None = compiled.positiontup
+        self._as_given = self._places == list(names)
+
+    def run(self, cursor: Any, values: Sequence[object] = ()) -> None:
+        cursor.execute(self.sql, values if self._as_given else self._arranged(values))
+
+    def run_many(self, cursor: Any, rows: Sequence[Sequence[object]]) -> None:
+        cursor.executemany(self.sql, rows if self._as_given else [self._arranged(row) for row in rows])
+
+    def _arranged(self, values: Sequence[object]) -> Any:
+        """The values as the driver wants them: by name, or once for each place in the text."""
+        named = dict(zip(self._names, values, strict=True)) | self._constants
+        return named if self._places is None else [named[place] for place in self._places]
+
+
+class Statements:
+    """Every statement of `SqlEventLog`, for one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        events, fences = schema.events.c, schema.fences.c
+        stream: BindParameter[str] = bindparam("stream")
+        after: BindParameter[int] = bindparam("after")
+        until: BindParameter[int] = bindparam("until")
+        of_stream = events.stream == stream
+        columns = [column.name for column in schema.events.columns]
+
+        newest = select(events.version).where(of_stream).order_by(events.version.desc()).limit(1)
+        highest = select(fences.epoch).where(fences.name == schema.FENCE).scalar_subquery()
+        self.tips = Statement(
+            select(
+                select(func.max(events.position)).scalar_subquery(),
+                highest,
+                newest.scalar_subquery(),
+                newest.with_only_columns(events.hash).scalar_subquery(),
+            ),
+            engine,
+            "stream",
+        )
+        """Last position and highest epoch of the log, last version and hash of a stream, in one statement."""
+
+        self.add = Statement(
+            insert(schema.events).values({name: bindparam(name) for name in columns}), engine, *columns
+        )
+        self.raise_epoch = Statement(
+            update(schema.fences).where(fences.name == bindparam("fence")).values(epoch=bindparam("epoch")),
+            engine,
+            "epoch",
+            "fence",
+        )
+        self.first_epoch = Statement(
+            insert(schema.fences).values(name=bindparam("name"), epoch=bindparam("epoch")),
+            engine,
+            "epoch",
+            "name",
+        )
+        self.identities = Statement(
+            select(events.event_id, events.position)
+            .where(of_stream, events.version > after, events.version <= until)
+            .order_by(events.version),
+            engine,
+            "stream",
+            "after",
+            "until",
+        )
+
+        tail = (of_stream, events.version > after)
+        self.stream_rows = Statement(
+            select(schema.events).where(*tail).order_by(events.version), engine, "stream", "after"
+        )
+        self.stream_data = Statement(
+            select(events.type, events.schema_version, events.data).where(*tail).order_by(events.version),
+            engine,
+            "stream",
+            "after",
+        )
+        self.all_rows = Statement(
+            select(schema.events)
+            .where(events.position > after)
+            .order_by(events.position)
+            .limit(bindparam("limit")),
+            engine,
+            "after",
+            "limit",
+        )
+
+        self.head = Statement(
+            select(events.stream, events.version, events.position, events.hash)
+            .where(of_stream)
+            .order_by(events.version.desc())
+            .limit(1),
+            engine,
+            "stream",
+        )
+        ends = (
+            select(
+                events.stream,
+                func.min(events.position).label("first"),
+                func.max(events.version).label("last"),
+            )
+            .where(events.stream >= bindparam("prefix"), events.stream < bindparam("end"))
+            .group_by(events.stream)
+            .subquery()
+        )
+        self.heads = Statement(
+            select(events.stream, events.version, events.position, events.hash)
+            .join(ends, (ends.c.stream == events.stream) & (ends.c.last == events.version))
+            .order_by(ends.c.first),
+            engine,
+            "prefix",
+            "end",
+        )
+        self.highest_stored = Statement(
+            select(select(func.max(events.epoch)).scalar_subquery(), highest), engine
+        )
