@@ -171,7 +171,7 @@ class Reflector:
         self._items += page.items
         self._snapshot, self._continue = page.resource_version, page.continue_
         if page.continue_:
-            # Only a server without a watch cache serves the first list in pages; later lists may be paged too.
+            # Only a server without a watch cache serves the first list in pages; later ones may be paged too.
             self._served_in_pages |= not self.resource_version
             return ()
         return (self._complete_list(),)
