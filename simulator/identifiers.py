@@ -1,0 +1,35 @@
+"""UIDs and generated names, drawn from the seed."""
+
+from __future__ import annotations
+
+import random
+import uuid
+
+SUFFIX_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""Those of a generated name's suffix; upstream leaves out what could form words."""
+SUFFIX_LENGTH = 5
+BASE_LENGTH = 58
+"""A longer generateName is cut, so that the name fits a DNS label."""
+
+
+class Identifiers:
+    """The identifiers of one cluster. A UID is used up by the object stored with it, not by attempts."""
+
+    def __init__(self, seed: int | str) -> None:
+        self._uids = random.Random(f"{seed}/uids")
+        self._suffixes = random.Random(f"{seed}/names")
+        self._next = self._draw()
+
+    def peek(self) -> str:
+        """The UID of the next object."""
+        return self._next
+
+    def use(self) -> None:
+        self._next = self._draw()
+
+    def name(self, base: str) -> str:
+        """A name from a generateName; not necessarily one that is free."""
+        return base[:BASE_LENGTH] + "".join(self._suffixes.choices(SUFFIX_CHARACTERS, k=SUFFIX_LENGTH))
+
+    def _draw(self) -> str:
+        return str(uuid.UUID(int=self._uids.getrandbits(128), version=4))

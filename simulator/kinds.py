@@ -1,0 +1,116 @@
+"""What the virtual API server knows of each kind: one row a kind, and the schema of those that have one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from kaito.runtime.ports import (
+    DEPLOYMENTS,
+    MACHINES,
+    NODES,
+    PODS,
+    SERVICES,
+    STATEFULSETS,
+    WORKSPACES,
+    Object,
+    Resource,
+)
+from simulator import names
+
+
+class Schema(Protocol):
+    """The schema of a kind. Objects are shared: each method returns a new one or the one it was given."""
+
+    def prune(self, obj: Object) -> Object:
+        """Without the fields the schema does not know."""
+        ...
+
+    def default(self, obj: Object) -> Object:
+        """With the schema's defaults where a field is missing."""
+        ...
+
+    def validate(self, new: Object, old: Object | None) -> Sequence[str]:
+        """The causes to refuse the object, each ``path: what is wrong``; ``old`` is None on create."""
+        ...
+
+
+class OpenSchema:
+    """Takes every object as it is."""
+
+    def prune(self, obj: Object) -> Object:
+        return obj
+
+    def default(self, obj: Object) -> Object:
+        return obj
+
+    def validate(self, new: Object, old: Object | None) -> Sequence[str]:
+        return ()
+
+
+class WorkspaceSchema(OpenSchema):
+    """The defaults of the Workspace CRD. An omitted parent gets none of its children's defaults."""
+
+    def default(self, obj: Object) -> Object:
+        changed = {
+            "resource": with_defaults(obj.get("resource"), {"count": 1, "instanceType": "Standard_NC12s_v3"}),
+            "inference": _with_preset_defaults(obj.get("inference")),
+            "tuning": _with_preset_defaults(obj.get("tuning")),
+        }
+        changed = {key: value for key, value in changed.items() if value is not obj.get(key)}
+        return {**obj, **changed} if changed else obj
+
+
+def with_defaults(parent: object, defaults: Object) -> object:
+    """``parent`` with each missing or null field filled in; the same object when there is nothing to fill."""
+    if not isinstance(parent, dict):
+        return parent
+    missing = {key: value for key, value in defaults.items() if parent.get(key) is None}
+    return {**parent, **missing} if missing else parent
+
+
+def _with_preset_defaults(parent: object) -> object:
+    if not isinstance(parent, dict):
+        return parent
+    preset = with_defaults(parent.get("preset"), {"accessMode": "public"})
+    return parent if preset is parent.get("preset") else {**parent, "preset": preset}
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The facts of one kind; a row is equal to itself alone, so it can key a cache.
+
+    Attributes:
+        custom: Defined by a CRD: a PUT must carry a resourceVersion.
+        status: Has the status subresource.
+        generation: Counts changes of its content; several core kinds do not.
+        created_status: The status on create; None means that the client's own is kept.
+        fields: Field selectors beside metadata.name and metadata.namespace, as dotted paths.
+    """
+
+    resource: Resource
+    custom: bool = False
+    status: bool = True
+    generation: bool = True
+    created_status: Object | None = {}
+    fields: tuple[str, ...] = ()
+    name_rule: Callable[[str], str] = names.subdomain
+    schema: Schema = OpenSchema()
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(resource=WORKSPACES, custom=True, schema=WorkspaceSchema()),
+    Kind(resource=MACHINES, custom=True),
+    # A kubelet registers its node with the status in the same request.
+    Kind(resource=NODES, generation=False, created_status=None, fields=("spec.unschedulable",)),
+    Kind(
+        resource=PODS,
+        generation=False,
+        created_status={"phase": "Pending"},
+        fields=("spec.nodeName", "status.phase"),
+    ),
+    Kind(resource=SERVICES, generation=False, name_rule=names.service_name),
+    Kind(resource=DEPLOYMENTS),
+    Kind(resource=STATEFULSETS),
+)

@@ -1,0 +1,188 @@
+"""Merge patch (RFC 7386) and JSON patch (RFC 6902) over shared objects: what is not touched is not copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kaito.runtime.ports import BadRequest, Invalid, Object
+from simulator.documents import same
+from simulator.refusals import RequestTooLarge
+
+MAX_OPERATIONS = 10_000
+"""Of one JSON patch, as the real server allows."""
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """``target`` with ``patch`` merged in; null deletes, anything but an object replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def json_patch(target: Object, operations: Sequence[Any]) -> Object:
+    """``target`` with all operations applied in order, or none.
+
+    Raises:
+        BadRequest: An operation is malformed.
+        Invalid: A path is not there, or a ``test`` found another value.
+        RequestTooLarge: More operations than the server takes.
+    """
+    if len(operations) > MAX_OPERATIONS:
+        raise RequestTooLarge(
+            f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+        )
+    result: Any = target
+    for number, operation in enumerate(operations):
+        result = _apply(result, operation, number)
+    if not isinstance(result, dict):
+        raise BadRequest(f"the patched document is {_name(result)}, expected an object")
+    return result
+
+
+def _apply(document: Any, operation: Any, number: int) -> Any:
+    if not isinstance(operation, Mapping):
+        raise BadRequest(f"JSON patch operation {number}: expected an object, found {_name(operation)}")
+    path = _pointer(operation, "path", number)
+    match operation.get("op"):
+        case "add":
+            return _changed(document, path, "add", _operand(operation, number))
+        case "replace":
+            return _changed(document, path, "replace", _operand(operation, number))
+        case "remove":
+            return _changed(document, path, "remove", None)
+        case "test":
+            return _tested(document, path, _operand(operation, number))
+        case "copy":
+            return _changed(document, path, "add", _found(document, _pointer(operation, "from", number)))
+        case "move":
+            return _moved(document, _pointer(operation, "from", number), path)
+        case other:
+            raise BadRequest(f"JSON patch operation {number}: unknown op {other!r}")
+
+
+def _pointer(operation: Mapping[str, Any], field: str, number: int) -> tuple[str, ...]:
+    pointer = operation.get(field)
+    if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
+        raise BadRequest(
+            f"JSON patch operation {number}: {field}: expected a JSON pointer, found {pointer!r}"
+        )
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+
+
+def _operand(operation: Mapping[str, Any], number: int) -> Any:
+    if "value" not in operation:
+        raise BadRequest(f"JSON patch operation {number}: {operation.get('op')} needs a value")
+    return operation["value"]
+
+
+def _tested(document: Any, path: tuple[str, ...], value: Any) -> Any:
+    try:
+        found = _found(document, path)
+    except Invalid:
+        # A null is compared with a missing field as if that were null.
+        found = None
+    if not same(found, value):
+        raise _refusal(f"testing path {_text(path)} failed: test failed")
+    return document
+
+
+def _moved(document: Any, source: tuple[str, ...], path: tuple[str, ...]) -> Any:
+    if path[: len(source)] == source and path != source:
+        raise _refusal(f"moving {_text(source)} into itself")
+    value = _found(document, source)
+    return _changed(_changed(document, source, "remove", None), path, "add", value)
+
+
+def _found(document: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        if isinstance(document, dict) and step in document:
+            document = document[step]
+        elif isinstance(document, list):
+            document = document[_index(step, len(document), path)]
+        else:
+            raise _missing(path)
+    return document
+
+
+def _changed(document: Any, path: tuple[str, ...], op: str, value: Any) -> Any:
+    """A copy of the document along the path, with the operation done at its end."""
+    return _descend(document, path, path, op, value)
+
+
+def _descend(node: Any, rest: tuple[str, ...], path: tuple[str, ...], op: str, value: Any) -> Any:
+    if not rest:
+        if op == "remove":
+            raise _refusal("the whole document cannot be removed")
+        return value
+    if isinstance(node, dict):
+        return _descend_object(node, rest, path, op, value)
+    if isinstance(node, list):
+        return _descend_array(node, rest, path, op, value)
+    raise _missing(path)
+
+
+def _descend_object(
+    node: Object, rest: tuple[str, ...], path: tuple[str, ...], op: str, value: Any
+) -> Object:
+    step, *below = rest
+    if step not in node and (below or op != "add"):
+        raise _missing(path)
+    copied = dict(node)
+    if below:
+        copied[step] = _descend(node[step], tuple(below), path, op, value)
+    elif op == "remove":
+        del copied[step]
+    else:
+        copied[step] = value
+    return copied
+
+
+def _descend_array(
+    node: list[Any], rest: tuple[str, ...], path: tuple[str, ...], op: str, value: Any
+) -> list[Any]:
+    step, *below = rest
+    copied = list(node)
+    if not below and op == "add":
+        copied.insert(len(node) if step == "-" else _index(step, len(node) + 1, path), value)
+        return copied
+    index = _index(step, len(node), path)
+    if below:
+        copied[index] = _descend(node[index], tuple(below), path, op, value)
+    elif op == "remove":
+        del copied[index]
+    else:
+        copied[index] = value
+    return copied
+
+
+def _index(step: str, length: int, path: tuple[str, ...]) -> int:
+    if not (step == "0" or (step.isascii() and step.isdigit() and not step.startswith("0"))):
+        raise _refusal(f"{_text(path)}: expected an array index, found '{step}'")
+    if int(step) >= length:
+        raise _missing(path)
+    return int(step)
+
+
+def _missing(path: tuple[str, ...]) -> Invalid:
+    return _refusal(f"path {_text(path)} does not exist")
+
+
+def _refusal(why: str) -> Invalid:
+    return Invalid(f"the server rejected our request due to an error in our request: {why}")
+
+
+def _text(path: tuple[str, ...]) -> str:
+    return (
+        "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in path) or "(the whole document)"
+    )
+
+
+def _name(value: object) -> str:
+    return "null" if value is None else type(value).__name__
