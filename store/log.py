@@ -193,6 +193,11 @@ class SqlEventLog:
         with self.database.reading() as cursor:
             return self._tip(cursor, "")[1]
 
+    def last_position(self) -> int:
+        """The position of the newest event, 0 in an empty log."""
+        with self.database.reading() as cursor:
+            return self._tip(cursor, "")[0]
+
     def rows(self, *, after: int = 0) -> Iterator[Row]:
         """The rows as they are stored, in global order, whatever has been done to them.
 

@@ -115,6 +115,10 @@ class MemoryEventLog:
         """The epoch an append must at least have; 0 in a log nobody has led."""
         return self._epoch
 
+    def last_position(self) -> int:
+        """The position of the newest event, 0 in an empty log."""
+        return len(self._rows)
+
     def rows(self, *, after: int = 0) -> Iterator[Row]:
         """The rows as a database would hold them, in global order."""
         yield from self._rows[max(after, 0) :]

@@ -11,7 +11,17 @@ transaction commits later.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 REVISIONS = ("0001",)
 """Every revision of the tables this code knows, oldest first; the Alembic scripts bear the same names."""
@@ -98,5 +108,10 @@ workspaces = Table(
 )
 """The read model of the projection `workspaces`: one row a stream."""
 
-revision_table = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False))
+revision_table = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 """Alembic's own table; read here without loading Alembic, which would slow every start."""

@@ -1,0 +1,1 @@
+"""One module a revision; its file bears the revision's name."""
