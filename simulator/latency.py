@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 _NORMAL = NormalDist()
 _Z95 = 1.645
-"""The 95th percentile of the standard normal distribution, to the digits that spec/provisioner.md §6.2 uses."""
+"""The 95th percentile of the standard normal distribution; the fits behind the profiles use these digits."""
 _WEIGHT_TOLERANCE = 1e-9
 
 
@@ -88,7 +88,7 @@ class Uniform(Frozen):
 class Lognormal(Frozen):
     """A product of many small causes: skewed, never negative, given by its median and 95th percentile.
 
-    ``sigma = ln(p95 / median) / 1.645``, spec/provisioner.md §6.2.
+    ``sigma = ln(p95 / median) / 1.645``.
     """
 
     distribution: Literal["lognormal"] = "lognormal"

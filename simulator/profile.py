@@ -1,8 +1,8 @@
 """Latency profiles: how long each phase of the world takes, with the source of every number.
 
-A profile is a YAML file. Two come with the simulator, ``reference-run`` and ``aks-gpu``; a user's file has the
-same form. A parameter is a distribution with its unit, its source and whether it was measured or assumed, so
-that a result can be traced to what it rests on.
+A profile is a YAML file. Two come with the simulator, ``reference-run`` and ``aks-gpu``; a user's file has
+the same form. A parameter is a distribution with its unit, its source and whether it was measured or assumed,
+so that a result can be traced to what it rests on.
 """
 
 from __future__ import annotations

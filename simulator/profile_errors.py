@@ -80,8 +80,8 @@ def _complaint(error: Any) -> str:
     if kind == "value_error":
         return str(error["ctx"]["error"])
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        context = error["ctx"]
-        return f"expected a distribution of {context.get('expected_tags', 'a known kind')}, found {context.get('tag', found)}"
+        known, tag = error["ctx"].get("expected_tags", "a known kind"), error["ctx"].get("tag", found)
+        return f"expected a distribution out of {known}, found {tag}"
     expected = error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
     return f"expected {expected[:1].lower()}{expected[1:]}, found {found}"
 

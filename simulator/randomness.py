@@ -10,7 +10,7 @@ from random import Random
 
 
 class Generators:
-    """The generators of one run. A name always means the same generator, in the state that draws left it in."""
+    """The generators of one run. A name always means the same generator, with the draws it has made."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
