@@ -1,0 +1,103 @@
+"""Histories into an event log: what it holds already is compared, only the rest is appended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import msgspec
+
+from kaito.importing.errors import HistoryContradicted
+from kaito.importing.importer import ImportResult
+from kaito.importing.telling import Attested
+from statemachine import events as ev
+from store.records import EventLog, Record, StoredEvent
+
+FOREIGN = (ev.MachineLaunched, ev.MachineDeleted)
+"""Events of a Workspace that only the provisioner's log proves: an import without it lacks them, and one with
+it cannot add them to the past. The Machine's own stream holds both facts."""
+
+
+class StreamSummary(msgspec.Struct, frozen=True):
+    stream: str
+    known: int
+    """Events the log held already."""
+    added: int
+
+
+class ImportSummary(msgspec.Struct, frozen=True):
+    streams: tuple[StreamSummary, ...]
+
+    @property
+    def added(self) -> int:
+        return sum(stream.added for stream in self.streams)
+
+
+class _Tail(msgspec.Struct):
+    stream: str
+    version: int
+    events: list[Attested]
+
+
+def append_histories(log: EventLog, result: ImportResult, *, epoch: int = 0) -> ImportSummary:
+    """Append what the log does not hold yet, in order of time over all streams.
+
+    All streams are compared before the first append. An import that is interrupted between two appends is
+    completed by repeating it.
+
+    Args:
+        epoch: The highest epoch that has written to this log; 0 for a log that no operator writes.
+
+    Raises:
+        HistoryContradicted: A stream holds something else; nothing was appended.
+        StoreError: The log refused; see `EventLog.append`.
+    """
+    tails = [_compare(stream, log.read(stream), history) for stream, history in result.histories.items()]
+    versions = {tail.stream: tail.version for tail in tails}
+    waiting = [(tail.stream, attested) for tail in tails for attested in tail.events]
+    waiting.sort(key=lambda pair: pair[1].event.at)
+    for (stream, cause), group in groupby(waiting, key=lambda pair: (pair[0], pair[1].cause)):
+        events = [attested.event for _, attested in group]
+        appended = log.append(stream, events, expected_version=versions[stream], epoch=epoch, cause=cause)
+        versions[stream] = appended.version
+    return ImportSummary(tuple(StreamSummary(t.stream, t.version, len(t.events)) for t in tails))
+
+
+def _compare(stream: str, records: Sequence[Record], history: Sequence[Attested]) -> _Tail:
+    """What of the history comes after the events that the stream holds."""
+    offered = 0
+    for record in records:
+        while offered < len(history) and _comes_too_late(history[offered].event, record.event):
+            offered += 1
+        if offered == len(history):
+            break
+        if _agree(record.event, history[offered].event):
+            offered += 1
+        elif not isinstance(record.event, FOREIGN):
+            attested = history[offered]
+            raise HistoryContradicted(
+                stream, record.version, attested.cause, _describe(record.event), _describe(attested.event)
+            )
+    return _Tail(stream, len(records), list(history[offered:]))
+
+
+def _comes_too_late(offered: StoredEvent, stored: StoredEvent) -> bool:
+    """Whether the log went on without this event, which only another file proves."""
+    return isinstance(offered, FOREIGN) and offered != stored
+
+
+def _agree(stored: StoredEvent, offered: StoredEvent) -> bool:
+    """Equal, or the stored one knows more than the files of this import show."""
+    if stored == offered:
+        return True
+    if isinstance(stored, ev.WorkspaceCreated) and isinstance(offered, ev.WorkspaceCreated):
+        return not offered.instance_type and stored == msgspec.structs.replace(
+            offered, instance_type=stored.instance_type
+        )
+    if isinstance(stored, ev.InferenceBecameReady) and isinstance(offered, ev.InferenceBecameReady):
+        return stored.precision_seconds > 0 and stored.at <= offered.at
+    return False
+
+
+def _describe(event: StoredEvent) -> str:
+    return f"{type(event).__name__} at {event.at:%Y-%m-%d %H:%M:%S.%f}"

@@ -1,0 +1,148 @@
+"""Whose Machine it is. The controller's machine lines name no Workspace; this module proves an owner or none.
+
+Two proofs are taken. A line that names both a Workspace and a Machine is one. The other is elimination: a
+Machine belongs to a Workspace of its namespace that had announced Machines and still lacked one, a
+Workspace's Machines are created one after the other, each after the one before it is ready, and an
+announcement that ends in success had all its Machines ready by then. What leaves more than one Workspace is
+ambiguous, and nobody guesses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from kaito.importing.evidence import Evidence, Kind
+from kaito.importing.lives import Life
+
+Attributed = tuple[Evidence, Life | None]
+
+_ANNOUNCEMENT = re.compile(r"creating (\d{1,4}) machines")
+_NAMED_MACHINE = re.compile(r'\bmachine ([a-z0-9][-a-z0-9.]*) is not ready|machines\.karpenter\.sh "([^"]+)"')
+_CLOSING = frozenset({Kind.RECONCILING, Kind.DELETION, Kind.RELEASE, Kind.RECONCILE_FAILED})
+
+
+def announced(item: Evidence) -> int:
+    """How many Machines this line announces; 0 when it announces none."""
+    if item.kind is not Kind.CONDITION or item.name != "MachineReady" or item.status != "Unknown":
+        return 0
+    match = _ANNOUNCEMENT.fullmatch(item.text)
+    return int(match[1]) if match else 0
+
+
+def machine_in(text: str) -> str:
+    """The Machine that a message names, empty when it names none."""
+    match = _NAMED_MACHINE.search(text)
+    return (match[1] or match[2]) if match else ""
+
+
+class Ownership(msgspec.Struct):
+    """``ambiguous`` maps each Machine without a proven owner to the lives that may own it, perhaps none."""
+
+    owners: dict[str, Life] = {}
+    ambiguous: dict[str, list[Life]] = {}
+
+
+class _Window(msgspec.Struct, eq=False):
+    """A time in which one life creates ``wanted`` Machines; ``succeeded`` is when all of them were ready."""
+
+    life: Life
+    wanted: int
+    succeeded: datetime | None = None
+    taken: list[_Creation] = []
+
+
+class _Creation(msgspec.Struct, eq=False):
+    machine: str
+    at: datetime
+    candidates: list[_Window]
+    ready: datetime | None = None
+
+
+def attribute(items: Sequence[Attributed]) -> Ownership:
+    """Find the owner of every Machine that the evidence, in order, names."""
+    ownership = Ownership()
+    contested: set[str] = set()
+    for item, life in items:
+        machine = machine_in(item.text) if life is not None else ""
+        if machine and life is not None and ownership.owners.setdefault(machine, life) is not life:
+            contested.add(machine)
+    creations = _sweep(items)
+    for creation in creations:
+        if creation.machine in ownership.owners:
+            _settle(creation, ownership.owners[creation.machine])
+    _eliminate(creations, ownership)
+    for machine in sorted(contested):
+        ownership.ambiguous[machine] = [ownership.owners.pop(machine)]
+    return ownership
+
+
+def _sweep(items: Iterable[Attributed]) -> list[_Creation]:
+    """Every first CreateMachine, with the announcements that were open in its namespace."""
+    windows: dict[int, _Window] = {}
+    creations: dict[str, _Creation] = {}
+    for item, life in items:
+        if life is not None:
+            _follow(windows, item, life)
+        elif item.kind is Kind.MACHINE_CREATION and item.machine not in creations:
+            candidates = [window for window in windows.values() if window.life.key[0] == item.text]
+            creations[item.machine] = _Creation(item.machine, item.order, candidates)
+        elif item.kind is Kind.MACHINE_READY and (creation := creations.get(item.machine)):
+            creation.ready = creation.ready or item.order
+    return list(creations.values())
+
+
+def _follow(windows: dict[int, _Window], item: Evidence, life: Life) -> None:
+    """Open, widen or close the announcement of this life."""
+    window = windows.get(id(life))
+    if count := announced(item):
+        if window is None:
+            windows[id(life)] = _Window(life, count)
+        else:
+            window.wanted = count
+    elif item.kind is Kind.NODES_MISSING:
+        # Written before the announcement, which is left out when the status says it already.
+        windows[id(life)] = _Window(life, 1)
+    elif window is not None and (item.kind in _CLOSING or item.name == "MachineReady"):
+        if item.name == "MachineReady" and item.status == "True":
+            window.succeeded = item.order
+        del windows[id(life)]
+
+
+def _settle(creation: _Creation, life: Life) -> None:
+    for window in creation.candidates:
+        if window.life is life:
+            window.taken.append(creation)
+
+
+def _eliminate(creations: Sequence[_Creation], ownership: Ownership) -> None:
+    """Assign whatever has one possible owner, until nothing more follows."""
+    left = [creation for creation in creations if creation.machine not in ownership.owners]
+    while left:
+        possible = [[window for window in c.candidates if _fits(window, c)] for c in left]
+        proven = [(c, windows[0]) for c, windows in zip(left, possible, strict=True) if len(windows) == 1]
+        if not proven:
+            for creation, windows in zip(left, possible, strict=True):
+                ownership.ambiguous[creation.machine] = [window.life for window in windows]
+            return
+        creation, window = proven[0]
+        ownership.owners[creation.machine] = window.life
+        window.taken.append(creation)
+        left.remove(creation)
+
+
+def _fits(window: _Window, creation: _Creation) -> bool:
+    if len(window.taken) >= window.wanted:
+        return False
+    if window.succeeded is not None and (creation.ready is None or creation.ready > window.succeeded):
+        return False
+    return all(_in_sequence(creation, other) for other in window.taken)
+
+
+def _in_sequence(one: _Creation, other: _Creation) -> bool:
+    """Whether the earlier of the two was ready before the later was created."""
+    first, second = (one, other) if one.at <= other.at else (other, one)
+    return first.ready is not None and first.ready <= second.at
