@@ -72,7 +72,7 @@ class TokenBucket:
         self._last: float | None = None
 
     def when(self, key: Hashable, now: float) -> float:
-        elapsed = 0.0 if self._last is None else max(0.0, now - self._last)
+        elapsed = 0.0 if self._last is None else now - self._last
         self._tokens = min(self._burst, self._tokens + elapsed * self._rate) - 1.0
         self._last = now
         return int(max(0.0, -self._tokens) / self._rate * NANOSECONDS) / NANOSECONDS

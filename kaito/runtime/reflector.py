@@ -278,7 +278,7 @@ class Reflector:
             error = ValueError(f"watch ended after {now - self._started:.3f} s without anything new")
         if not self._may_watch_again(now, error):
             self._restart_list()
-            self._version_unavailable = _is_too_large(error)
+            self._version_unavailable |= _is_too_large(error)
         self._back_off(now, error)
 
     def _may_watch_again(self, now: float, error: Exception) -> bool:

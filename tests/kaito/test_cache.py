@@ -284,6 +284,13 @@ def test_index_follows_changed_labels(store: ObjectStore) -> None:
     assert store.select({"app": "two"}) == [store.get("a", "default")]
 
 
+def test_index_forgets_labels_nobody_carries(store: ObjectStore) -> None:
+    for version in range(11, 31):
+        store.apply(Updated(an_object("a", version, labels={"app": f"revision-{version}"})))
+
+    assert list(store._index) == [("app", "revision-30")]
+
+
 def test_indexed_query_walks_only_its_bucket() -> None:
     store = ObjectStore(indexed_labels=["app"])
     aim = an_object("aim", 1, labels={"app": "rare", "tier": "gpu"})

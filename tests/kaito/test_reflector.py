@@ -119,6 +119,20 @@ def test_relist_is_paged_only_without_watch_cache(continue_: str, limit: int) ->
     assert requested(relist) == ("10", limit, "")
 
 
+def test_paged_list_of_newest_changes_no_habit() -> None:
+    reflector = a_watching_reflector(version=10)
+    reflector.on_watch_ended(0.0, TOO_LARGE)
+    now, _ = after_wait(reflector, 0.0)
+    reflector.on_list_page(a_page(an_object("a"), version=20, continue_="more"), now)
+    reflector.next_action(now)
+    reflector.on_list_page(a_page(an_object("b"), version=20), now)
+    reflector.next_action(now)
+
+    reflector.on_watch_ended(now, Gone("expired"))
+
+    assert requested(after_wait(reflector, now)[1]) == ("20", 0, "")
+
+
 # --- 2: the watch -----------------------------------------------------------------------------------
 
 
@@ -263,6 +277,21 @@ def test_two_snapshots_are_never_mixed() -> None:
     assert requested(reflector.next_action(0.0)) == ("0", 0, "")
 
 
+def test_later_lists_are_paged_again() -> None:
+    reflector = a_reflector()
+    reflector.next_action(0.0)
+    reflector.on_list_page(a_page(an_object("old"), continue_="more"), 0.0)
+    reflector.next_action(0.0)
+    reflector.on_list_error(Gone("continue token expired"), 0.0)
+    reflector.next_action(0.0)
+    reflector.on_list_page(a_page(version=20), 0.0)
+    reflector.next_action(0.0)
+
+    reflector.on_watch_ended(0.0, TOO_LARGE)
+
+    assert requested(after_wait(reflector, 0.0)[1]) == ("", 500, "")
+
+
 def test_list_expiring_again_and_again_waits() -> None:
     reflector = a_reflector()
     for _ in range(2):
@@ -355,6 +384,22 @@ def test_internal_errors_are_watched_through_one_minute() -> None:
     assert now > 60.0
     assert len(versions) >= 4
     assert set(versions) == {"10"}
+
+
+@pytest.mark.parametrize("sign", ["news", "long watch", "other error"])
+def test_minute_of_internal_errors_must_be_unbroken(sign: str) -> None:
+    reflector = a_watching_reflector(version=10)
+    reflector.on_watch_ended(0.0, ApiError("internal"))
+    now, _ = after_wait(reflector, 0.0)
+    if sign == "news":
+        reflector.on_notifications([a_notification("ADDED", 11)], now + 50.0)
+    else:
+        reflector.on_watch_ended(now + 50.0, None if sign == "long watch" else Unavailable("away"))
+        reflector.next_action(now + 60.0)
+
+    reflector.on_watch_ended(now + 100.0, ApiError("internal"))
+
+    assert isinstance(after_wait(reflector, now + 100.0)[1], Watch)
 
 
 @pytest.mark.parametrize(
@@ -533,6 +578,29 @@ def test_second_silent_watch_leads_to_list() -> None:
     reflector.on_tick(140.0)
 
     assert requested(reflector.next_action(140.0))[0] == "10"
+
+
+def test_read_deadline_starts_with_each_watch() -> None:
+    reflector = a_watching_reflector(now=5.0)
+    first = reflector.next_wake()
+
+    reflector.on_watch_ended(50.0)
+    reflector.next_action(50.0)
+
+    assert (first, reflector.next_wake()) == (75.0, 120.0)
+
+
+def test_list_forgives_silent_watches() -> None:
+    reflector = a_watching_reflector(version=10)
+    for now in (70.0, 140.0):
+        reflector.on_tick(now)
+        reflector.next_action(now)
+    reflector.on_list_page(a_page(version=10), 140.0)
+    reflector.next_action(140.0)
+
+    reflector.on_tick(210.0)
+
+    assert isinstance(reflector.next_action(210.0), Watch)
 
 
 def test_sign_of_life_forgives_a_silent_watch() -> None:
@@ -741,7 +809,7 @@ class ModelServer:
         self.revision = revision
         self.log = [entry for entry in self.log if entry[0] <= revision]
 
-    def list(self, request: List, lag: int, page_size: int) -> Page:
+    def serve(self, request: List, lag: int, page_size: int) -> Page:
         """Serve rv="0" from a lagging cache, a version not older than asked for, rv="" from the newest."""
         if request.continue_:
             snapshot, start = map(int, request.continue_.split("/"))
@@ -803,7 +871,7 @@ class ReflectorAgainstServer(RuleBasedStateMachine):
 
     def do_list(self, request: List, lag: int) -> None:
         try:
-            page = self.server.list(request, lag, page_size=2)
+            page = self.server.serve(request, lag, page_size=2)
         except ApiError as error:
             self.reflector.on_list_error(error, self.now)
         else:

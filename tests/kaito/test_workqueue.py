@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from kaito.runtime.workqueue import LOW_PRIORITY, Outcome, WorkQueue
 
@@ -137,6 +137,17 @@ def test_due_key_precedes_later_add(queue: WorkQueue[str]) -> None:
     assert drain(queue, 6.0) == ["late", "after"]
 
 
+def test_key_due_precedes_key_done_at_once(queue: WorkQueue[str]) -> None:
+    queue.add("a", now=0.0)
+    queue.get(0.0)
+    queue.add("a", now=1.0)
+    queue.add_after("b", 4.0, now=1.0)
+
+    queue.done("a", now=5.0)
+
+    assert drain(queue, 5.0) == ["b", "a"]
+
+
 def test_delay_ending_in_work_runs_again(queue: WorkQueue[str]) -> None:
     queue.add("a", now=0.0)
     queue.get(0.0)
@@ -233,6 +244,25 @@ def test_edit_lifts_listed_key_in_place(queue: WorkQueue[str]) -> None:
     assert drain(queue, 2.0) == ["a", "b"]
 
 
+def test_lifted_key_leaves_nothing_behind(queue: WorkQueue[str]) -> None:
+    queue.add("a", now=0.0, priority=LOW_PRIORITY)
+    queue.add("a", now=0.0)
+    queue.get(0.0)
+    queue.done("a", now=0.0)
+    queue.add("b", now=1.0, priority=LOW_PRIORITY)
+    queue.add("a", now=2.0, priority=LOW_PRIORITY)
+
+    assert drain(queue, 2.0) == ["b", "a"]
+
+
+def test_lifted_key_keeps_its_turn(queue: WorkQueue[str]) -> None:
+    queue.add("a", now=0.0, priority=LOW_PRIORITY)
+    queue.add("b", now=0.0)
+    queue.add("a", now=0.0)
+
+    assert drain(queue, 0.0) == ["a", "b"]
+
+
 def test_lower_priority_never_sinks_a_key(queue: WorkQueue[str]) -> None:
     queue.add("a", now=0.0)
     queue.add("b", now=0.0)
@@ -293,6 +323,15 @@ def test_time_in_queue_starts_at_add_in_work(queue: WorkQueue[str]) -> None:
     assert queue.last_queue_seconds == 4.0
 
 
+def test_time_in_queue_starts_when_due(queue: WorkQueue[str]) -> None:
+    queue.add_after("a", 5.0, now=0.0)
+    queue.add("a", now=7.0)
+
+    queue.get(9.0)
+
+    assert queue.last_queue_seconds == 4.0
+
+
 def test_unfinished_work_is_summed(queue: WorkQueue[str]) -> None:
     for now, key in enumerate(("a", "b")):
         queue.add(key, now=float(now))
@@ -324,10 +363,11 @@ PRIORITIES = st.sampled_from([LOW_PRIORITY, 0, 7])
 
 @dataclass
 class Waiting:
-    """A key of the model: pending since, with the place it has in the order of arrival."""
+    """A key of the model: ready since, asked for since, and its place in the order of arrival."""
 
     priority: int
     since: float
+    added: float
     arrival: int
 
 
@@ -340,7 +380,7 @@ class QueueBesideModel(RuleBasedStateMachine):
         self.now = 0.0
         self.arrivals = 0
         self.ready: dict[str, Waiting] = {}
-        self.again: dict[str, int] = {}
+        self.again: dict[str, tuple[int, float]] = {}
         self.work: dict[str, int] = {}
         self.due: dict[str, tuple[float, int, int]] = {}
         self.owed: set[str] = set()
@@ -352,11 +392,12 @@ class QueueBesideModel(RuleBasedStateMachine):
     def model_add(self, key: str, since: float, priority: int) -> None:
         self.owed.add(key)
         if key in self.work:
-            self.again[key] = max(priority, self.again.get(key, priority))
+            known, added = self.again.get(key, (priority, since))
+            self.again[key] = max(priority, known), added
         elif key in self.ready:
             self.ready[key].priority = max(priority, self.ready[key].priority)
         else:
-            self.ready[key] = Waiting(priority, since, self.arrive())
+            self.ready[key] = Waiting(priority, since, since, self.arrive())
 
     def pass_time(self) -> None:
         for key in sorted(self.due, key=lambda key: self.due[key][:2]):
@@ -410,7 +451,9 @@ class QueueBesideModel(RuleBasedStateMachine):
         assert key == expected
         if key is not None:
             assert key not in self.work
-            self.work[key] = self.ready.pop(key).priority
+            waiting = self.ready.pop(key)
+            assert self.queue.last_queue_seconds == self.now - waiting.added
+            self.work[key] = waiting.priority
             self.owed.discard(key)
 
     @precondition(lambda self: self.work)
@@ -420,9 +463,10 @@ class QueueBesideModel(RuleBasedStateMachine):
         self.queue.done(key, self.now)
         del self.work[key]
         if key in self.again:
-            self.ready[key] = Waiting(self.again.pop(key), self.now, self.arrive())
+            priority, added = self.again.pop(key)
+            self.ready[key] = Waiting(priority, self.now, added, self.arrive())
 
-    @invariant()
+    @rule()
     def sizes_agree(self) -> None:
         self.queue.next_wake(self.now)  # takes over what became due, as every call does
         assert self.queue.depth == len(self.ready)
@@ -439,4 +483,6 @@ class QueueBesideModel(RuleBasedStateMachine):
 
 
 TestQueueBesideModel = QueueBesideModel.TestCase
-TestQueueBesideModel.settings = settings(stateful_step_count=60)
+TestQueueBesideModel.settings = settings(
+    max_examples=max(150, settings().max_examples), stateful_step_count=60
+)
