@@ -66,8 +66,10 @@ class _Stream:
 class Checker:
     """Checks rows one after the other, in the order of their positions, from position 1."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, anchors: Iterable[StreamHead] = ()) -> None:
         self._codec = codec
+        self._anchors = {(anchor.stream, anchor.version): anchor for anchor in anchors}
+        self._met: dict[tuple[str, int], str] = {}
         self._position = 0
         self._streams: dict[str, _Stream] = {}
 
@@ -81,9 +83,19 @@ class Checker:
         found += self._check_chain(row)
         return [_finding(row, what) for what in found + self._check_data(row)]
 
-    def heads(self) -> dict[str, tuple[int, str]]:
-        """Version and stored hash of every stream met so far."""
-        return {name: (stream.version, stream.stored) for name, stream in self._streams.items()}
+    def anchored(self) -> list[Finding]:
+        """Which anchors the rows did not meet, after the last row."""
+        return [
+            Finding(anchor.position, anchor.stream, anchor.version, self._missed(anchor))
+            for key, anchor in self._anchors.items()
+            if self._met.get(key) != anchor.hash
+        ]
+
+    def _missed(self, anchor: StreamHead) -> str:
+        if (anchor.stream, anchor.version) in self._met:
+            return f"version {anchor.version} is not the event that was there"
+        last = self._streams[anchor.stream].version if anchor.stream in self._streams else 0
+        return f"ends at version {last}, though version {anchor.version} was there"
 
     def _check_position(self, row: Row) -> list[str]:
         expected, self._position = self._position + 1, row.position
@@ -100,6 +112,8 @@ class Checker:
         computed = _hash(stream.stored, row)
         follows = row.hash in (computed, _hash(stream.computed, row))
         stream.stored, stream.computed = row.hash, computed
+        if (row.stream, row.version) in self._anchors:
+            self._met[row.stream, row.version] = row.hash
         if row.version != expected:
             return [f"version {expected} of the stream expected"]
         return (
@@ -121,7 +135,7 @@ def verify(log: Verifiable, anchors: Iterable[StreamHead] = ()) -> list[Finding]
     Args:
         anchors: Heads that were noted down outside the log, to find out whether its end was cut off.
     """
-    checker = Checker(log.codec)
+    checker = Checker(log.codec, anchors)
     found: list[Finding] = []
     try:
         for row in log.rows(after=BEFORE_ALL):
@@ -130,13 +144,7 @@ def verify(log: Verifiable, anchors: Iterable[StreamHead] = ()) -> list[Finding]
     except StoreError as error:
         return [*found, Finding(0, "", 0, str(error))]
     found += [Finding(0, "", 0, damage) for damage in damages]
-    heads = checker.heads()
-    for anchor in anchors:
-        version, _ = heads.get(anchor.stream, (0, ""))
-        if version < anchor.version:
-            what = f"ends at version {version}, though version {anchor.version} was there"
-            found.append(Finding(anchor.position, anchor.stream, anchor.version, what))
-    return found
+    return found + checker.anchored()
 
 
 def _type_of(name: str) -> type:

@@ -104,10 +104,9 @@ class Codec:
         former = msgspec.json.decode(data, type=dict)
         try:
             upcasted = upcast(self._upcasters, type_, schema_version, present, former)
-        except KeyError as error:
-            raise UndecodableEvent(
-                type_, f"upcasting from schema version {schema_version}: {error}"
-            ) from error
+        except Exception as error:  # An upcaster that meets a shape nobody foresaw may raise anything.
+            why = f"upcasting from schema version {schema_version}: {type(error).__name__}: {error}"
+            raise UndecodableEvent(type_, why) from error
         return cast(StoredEvent, msgspec.convert(upcasted, shape))
 
 
