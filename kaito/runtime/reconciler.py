@@ -1,0 +1,133 @@
+"""The line in code: observe, detect, append, fold, decide, execute. Every driver runs this reconciler.
+
+A key stands for a name; each life of that name (each UID) has a stream of its own and is stepped by itself,
+so a Workspace made anew never inherits a Machine, and what an earlier life left behind is still cleaned up.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from kaito.runtime.executor import Executor, Target
+from kaito.runtime.keys import WorkspaceKey
+from kaito.runtime.observer import Observer
+from kaito.runtime.ports import ApiError, Clock
+from kaito.runtime.repository import POISON, Loaded, Repository
+from kaito.runtime.translation import status_view
+from kaito.runtime.workqueue import Outcome
+from statemachine.commands import WriteStatus
+from statemachine.events import WorkspaceEvent
+from statemachine.lifecycle import step
+from statemachine.state import Condition, ConditionStatus, ConditionType, Workspace
+from store.errors import WrongExpectedVersion
+
+
+class Reconciled(msgspec.Struct, frozen=True):
+    """What the queue is told; ``error`` is the text of what went wrong, empty when nothing did."""
+
+    outcome: Outcome
+    after_seconds: float = 0.0
+    error: str = ""
+
+
+class Reconciler:
+    def __init__(self, observer: Observer, repository: Repository, executor: Executor, clock: Clock) -> None:
+        self._observer = observer
+        self._repository = repository
+        self._executor = executor
+        self._clock = clock
+        self._count = 0
+
+    def reconcile(self, key: WorkspaceKey) -> Reconciled:
+        """Step every life of this name once. It never waits and never raises for what the world did."""
+        self._count += 1
+        now = self._clock.now()
+        wakes: list[datetime] = []
+        try:
+            for uid in self._lives(key):
+                wake = self._reconcile_life(key, uid, now)
+                if wake is not None:
+                    wakes.append(wake)
+        except WrongExpectedVersion as error:
+            return Reconciled(Outcome.REQUEUE, error=str(error))
+        except ApiError as error:
+            return self._retry(error)
+        except POISON as error:
+            return Reconciled(Outcome.TERMINAL_ERROR, error=str(error))
+        if not wakes:
+            return Reconciled(Outcome.SUCCESS)
+        return Reconciled(Outcome.REQUEUE_AFTER, max((min(wakes) - now).total_seconds(), 0.0))
+
+    def _retry(self, error: ApiError) -> Reconciled:
+        if error.retry_after_seconds is not None:
+            return Reconciled(Outcome.REQUEUE_AFTER, error.retry_after_seconds, error.message)
+        return Reconciled(Outcome.ERROR, error=error.message)
+
+    def _lives(self, key: WorkspaceKey) -> list[str]:
+        """The lives to step: what earlier ones left first, the present object last."""
+        lives = self._repository.open_lives(key)
+        object_ = self._observer.current(key)
+        current = object_["metadata"]["uid"] if object_ is not None else None
+        return [uid for uid in lives if uid != current] + ([current] if current else [])
+
+    def _reconcile_life(self, key: WorkspaceKey, uid: str, now: datetime) -> datetime | None:
+        object_ = self._observer.current(key)
+        mine = object_ if object_ is not None and object_["metadata"]["uid"] == uid else None
+        target = Target(key, uid, mine)
+        try:
+            loaded = self._repository.load(key, uid)
+        except POISON as error:
+            self._set_aside(target, error)
+            raise
+        view = self._observer.observe(key, uid, loaded.state)
+        stepped = step(loaded.state, view, now)
+        loaded = self._append(key, uid, loaded, stepped.events, stepped.state)
+        wake = stepped.wake_at
+        for command in stepped.commands:
+            outcome = self._executor.execute(command, target)
+            if outcome is None:
+                continue
+            then = self._clock.now()
+            recorded = step(loaded.state, outcome, then)
+            loaded = self._append(key, uid, loaded, recorded.events, recorded.state)
+            if recorded.events:
+                wake = then  # what follows from it is decided on the next picture, at once
+        return wake
+
+    def _append(
+        self,
+        key: WorkspaceKey,
+        uid: str,
+        loaded: Loaded,
+        events: tuple[WorkspaceEvent, ...],
+        state: Workspace,
+    ) -> Loaded:
+        return self._repository.append(
+            key,
+            uid,
+            events,
+            state,
+            expected_version=loaded.version,
+            cause=f"reconcile {self._count}",
+        )
+
+    def _set_aside(self, target: Target, error: Exception) -> None:
+        """Say on the object that its stream cannot be read; the other Workspaces are not concerned."""
+        if target.object is None:
+            return
+        written = dict(status_view(target.object).conditions)
+        verdict = Condition(ConditionStatus.UNKNOWN, "EventLogUnreadable", str(error), self._clock.now())
+        present = written.get(ConditionType.WORKSPACE_READY)
+        if present and (present.reason, present.message) == (verdict.reason, verdict.message):
+            return
+        written[ConditionType.WORKSPACE_READY] = verdict
+        self._executor.execute(
+            WriteStatus(
+                conditions=written,
+                worker_nodes=status_view(target.object).worker_nodes,
+                observed_generation=int(target.object["metadata"].get("generation") or 1),
+            ),
+            target,
+        )

@@ -1,0 +1,155 @@
+"""One seed, one run, one Result: the operator that ships in a simulated world, from nothing to settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from kaito.catalogue import Catalogue
+from kaito.runtime.cache import key_of
+from kaito.runtime.keys import WorkspaceKey
+from kaito.runtime.ports import WORKSPACES, NotFound, Object
+from kaito.runtime.settings import Settings
+from kaito.runtime.translation import conditions_of, is_deleting
+from simulator.cluster import Cluster
+from simulator.engine import Engine
+from simulator.operator import Operator
+from simulator.profile import Profile
+from simulator.provisioner import Failures, no_failures
+from simulator.randomness import Generators
+from simulator.watching import Watch
+from simulator.world import World
+from store.records import EventLog
+
+START = datetime(2024, 4, 5, 18, 29, 58, tzinfo=UTC)
+"""When a run begins unless told otherwise: the second in which the reference run's Workspace was created."""
+
+HORIZON = timedelta(hours=2)
+"""How long a run may last in virtual time when something never settles."""
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """What is simulated.
+
+    ``workspaces`` are created at the start. ``delete_after`` is counted from the creation; a run with it
+    ends when every Workspace is gone, a run without it when every one is ready.
+    """
+
+    workspaces: tuple[Object, ...]
+    profile: Profile
+    settings: Settings = Settings()
+    seed: int | str = 1
+    start: datetime = START
+    horizon: timedelta = HORIZON
+    delete_after: timedelta | None = None
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """A Workspace as a watcher saw it: ``age`` since its creation, ``object`` None once it is gone."""
+
+    at: datetime
+    age: timedelta
+    key: WorkspaceKey
+    object: Object | None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of a run. ``settled`` is False when the horizon ended it."""
+
+    sightings: tuple[Sighting, ...]
+    ended_at: datetime
+    settled: bool
+    reconciles: int
+    errors: tuple[str, ...]
+
+
+class Replication:
+    """One run under way. ``on_sighting`` is called for each change a watcher of Workspaces sees."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        log: EventLog,
+        catalogue: Catalogue,
+        *,
+        engine: Engine | None = None,
+        failures: Failures = no_failures,
+        on_sighting: Callable[[Sighting], None] | None = None,
+    ) -> None:
+        self.engine = engine or Engine(scenario.start)
+        self.cluster = Cluster(self.engine.now, scenario.seed)
+        generators = Generators(scenario.seed)
+        self._scenario = scenario
+        self._on_sighting = on_sighting
+        self._sightings: list[Sighting] = []
+        self._created: dict[WorkspaceKey, datetime] = {}
+        self._open: set[WorkspaceKey] = set()
+        self.world = World(self.cluster, self.engine, generators, scenario.profile, failures)
+        self.operator = Operator(self.cluster, self.engine, log, catalogue, scenario.settings, generators)
+        self._watch: Watch = self.cluster.watch(
+            WORKSPACES, on_ready=lambda: self.engine.schedule(0, self._look)
+        )
+
+    def run(self) -> Result:
+        """Run to the end, or to the horizon."""
+        self.operator.start()
+        self.engine.schedule(0, self._create)
+        self.engine.run(
+            until=self._scenario.start + self._scenario.horizon,
+            stop=lambda: not self._open and bool(self._created),
+        )
+        return Result(
+            sightings=tuple(self._sightings),
+            ended_at=self.engine.now(),
+            settled=not self._open,
+            reconciles=self.operator.reconciles,
+            errors=tuple(self.operator.errors),
+        )
+
+    def _create(self) -> None:
+        for body in self._scenario.workspaces:
+            namespace = body["metadata"].get("namespace") or "default"
+            made = self.cluster.create(WORKSPACES, body, namespace)
+            key = WorkspaceKey(*key_of(made))
+            self._created[key] = self.engine.now()
+            self._open.add(key)
+            if self._scenario.delete_after is not None:
+                seconds = self._scenario.delete_after.total_seconds()
+                self.engine.schedule(seconds, lambda key=key: self._delete(key))
+
+    def _delete(self, key: WorkspaceKey) -> None:
+        try:
+            self.cluster.delete(WORKSPACES, key.name, key.namespace)
+        except NotFound:
+            self._open.discard(key)
+
+    def _look(self) -> None:
+        for notification in self._watch.poll():
+            if notification.type in ("ADDED", "MODIFIED", "DELETED"):
+                self._see(notification.object, gone=notification.type == "DELETED")
+
+    def _see(self, object_: Object, *, gone: bool) -> None:
+        key = WorkspaceKey(*key_of(object_))
+        now = self.engine.now()
+        sighting = Sighting(now, now - self._created[key], key, None if gone else object_)
+        self._sightings.append(sighting)
+        if gone or (self._scenario.delete_after is None and is_settled(object_)):
+            self._open.discard(key)
+        if self._on_sighting is not None:
+            self._on_sighting(sighting)
+
+
+def is_settled(workspace: Object) -> bool:
+    """Whether nothing more is to come without somebody's doing."""
+    ready = conditions_of(workspace).get("WorkspaceReady", {}).get("status") == "True"
+    return ready and not is_deleting(workspace)
+
+
+def creation_keys(workspaces: Sequence[Object]) -> list[WorkspaceKey]:
+    """The names that a scenario will use, as the cluster will spell them."""
+    return [
+        WorkspaceKey(body["metadata"].get("namespace") or "default", body["metadata"]["name"])
+        for body in workspaces
+    ]
