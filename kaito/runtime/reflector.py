@@ -249,7 +249,7 @@ class Reflector:
         listed, for a server whose storage was restored from a backup says nothing to a watch from a
         resourceVersion that it has yet to reach.
         """
-        if not isinstance(self._request, Watch) or now - self._heard < SILENCE_SECONDS:
+        if not isinstance(self._request, Watch) or now < self._heard + SILENCE_SECONDS:
             return False
         self._request = None
         self.silent_watches += 1

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -558,6 +558,15 @@ def test_silent_watch_is_noticed_within_seventy_seconds() -> None:
     assert second != first
     assert second.resource_version == "10"
     assert reflector.silent_watches == 1
+
+
+@given(st.floats(0.0, 1e9))
+def test_deadline_is_met_when_announced(now: float) -> None:
+    reflector = a_watching_reflector(now=now)
+    wake = reflector.next_wake()
+    assert wake is not None
+
+    assert reflector.on_tick(wake) is True
 
 
 def test_bookmarks_keep_a_quiet_watch_alive() -> None:
