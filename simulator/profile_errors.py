@@ -77,6 +77,8 @@ def _complaint(error: Any) -> str:
         return "expected a value, found none"
     if kind == "extra_forbidden":
         return "expected no field of this name"
+    if kind in ("model_type", "dict_type"):
+        return f"expected a mapping, found {found}"
     if kind == "value_error":
         return str(error["ctx"]["error"])
     if kind in ("union_tag_invalid", "union_tag_not_found"):
