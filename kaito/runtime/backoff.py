@@ -6,6 +6,7 @@ here waits: the caller schedules. The only source of randomness is the generator
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from random import Random
 from typing import Protocol
@@ -25,6 +26,15 @@ REFLECTOR_CAP_SECONDS = 30.0
 REFLECTOR_FACTOR = 2.0
 REFLECTOR_RESET_SECONDS = 120.0
 """Backoff of client-go's reflector: 800 ms doubling to 30 s, forgotten after 2 healthy minutes."""
+
+
+def whole_nanosecond(at: float) -> float:
+    """The time rounded up to a nanosecond, so that a clock that counts those can stand exactly at it.
+
+    A wake-up time between two ticks would be rounded down by such a clock; the caller, woken too early by
+    a fraction of a tick, would be sent to sleep for no time at all, again and again.
+    """
+    return math.ceil(at * NANOSECONDS) / NANOSECONDS
 
 
 class RateLimiter(Protocol):

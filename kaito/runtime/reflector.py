@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from kaito.runtime.backoff import ReflectorBackoff
+from kaito.runtime.backoff import ReflectorBackoff, whole_nanosecond
 from kaito.runtime.cache import (
     Added,
     Deleted,
@@ -134,7 +134,7 @@ class Reflector:
         """When to ask again though nothing came: the end of a wait or the read deadline of the watch."""
         if self._wait_until is not None:
             return self._wait_until
-        return self._heard + SILENCE_SECONDS if isinstance(self._request, Watch) else None
+        return self._deadline() if isinstance(self._request, Watch) else None
 
     def _list_request(self) -> List:
         if self._continue:
@@ -249,7 +249,7 @@ class Reflector:
         listed, for a server whose storage was restored from a backup says nothing to a watch from a
         resourceVersion that it has yet to reach.
         """
-        if not isinstance(self._request, Watch) or now < self._heard + SILENCE_SECONDS:
+        if not isinstance(self._request, Watch) or now < self._deadline():
             return False
         self._request = None
         self.silent_watches += 1
@@ -258,6 +258,9 @@ class Reflector:
         if self._silent_in_a_row > 1:
             self._restart_list()
         return True
+
+    def _deadline(self) -> float:
+        return whole_nanosecond(self._heard + SILENCE_SECONDS)
 
     def _delta(self, notification: WatchNotification) -> Delta:
         version = resource_version_of(notification.object)
@@ -292,7 +295,8 @@ class Reflector:
     def _back_off(self, now: float, error: Exception) -> None:
         """Wait, at least as long as the server asked for."""
         asked = error.retry_after_seconds if isinstance(error, ApiError) else None
-        self._wait_until = now + self._backoff.next_delay(now, at_least=asked or 0.0)
+        delay = self._backoff.next_delay(now, at_least=asked or 0.0)
+        self._wait_until = whole_nanosecond(now + delay)
         self.last_error = _text(error)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Hashable
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
-from kaito.runtime.backoff import ItemBackoff, RateLimiter
+from kaito.runtime.backoff import ItemBackoff, RateLimiter, whole_nanosecond
 
 K = TypeVar("K", bound=Hashable)
 
@@ -111,7 +111,7 @@ class WorkQueue(Generic[K]):
         if delay_seconds <= 0:
             self._add(key, now, wanted)
         else:
-            self._delay(key, now + delay_seconds, wanted)
+            self._delay(key, whole_nanosecond(now + delay_seconds), wanted)
 
     def add_rate_limited(self, key: K, now: float, *, priority: int | None = None) -> None:
         """Make the key pending once the limiter allows it; every call counts as one more failure."""

@@ -560,13 +560,24 @@ def test_silent_watch_is_noticed_within_seventy_seconds() -> None:
     assert reflector.silent_watches == 1
 
 
-@given(st.floats(0.0, 1e9))
-def test_deadline_is_met_when_announced(now: float) -> None:
-    reflector = a_watching_reflector(now=now)
-    wake = reflector.next_wake()
-    assert wake is not None
+@given(now_ns=st.integers(0, 10**15), seed=st.integers())
+def test_announced_times_stand_on_a_nanosecond_clock(now_ns: int, seed: int) -> None:
+    """A clock of integer nanoseconds, woken at the announced time, finds the wait or the deadline over."""
+    reflector, now = Reflector(Random(seed)), now_ns / 10**9
+    reflector.next_action(now)
+    reflector.on_list_error(Unavailable("away"), now)
+    wait = reflector.next_wake()
+    assert wait is not None
 
-    assert reflector.on_tick(wake) is True
+    now_ns += round((wait - now) * 10**9)
+    now = now_ns / 10**9
+
+    assert isinstance(reflector.next_action(now), List)
+    reflector.on_list_page(a_page(), now)
+    reflector.next_action(now)
+    deadline = reflector.next_wake()
+    assert deadline is not None
+    assert reflector.on_tick((now_ns + round((deadline - now) * 10**9)) / 10**9) is True
 
 
 def test_bookmarks_keep_a_quiet_watch_alive() -> None:

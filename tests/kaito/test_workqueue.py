@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -146,6 +146,23 @@ def test_key_due_precedes_key_done_at_once(queue: WorkQueue[str]) -> None:
     queue.done("a", now=5.0)
 
     assert drain(queue, 5.0) == ["b", "a"]
+
+
+@given(now_ns=st.integers(0, 10**15), delay=st.floats(1e-12, 1e6))
+def test_due_time_stands_on_a_nanosecond_clock(now_ns: int, delay: float) -> None:
+    """A clock of integer nanoseconds, woken at the announced time, finds the key there and not too early."""
+    queue: WorkQueue[str] = WorkQueue()
+    now = now_ns / 10**9
+    queue.add_after("a", delay, now)
+    wake = queue.next_wake(now)
+    if wake is None:  # a delay too small to be told from none beside this time
+        assert queue.get(now) == "a"
+        return
+
+    waited_ns = round((wake - now) * 10**9)
+
+    assert waited_ns >= int(delay * 10**9)
+    assert queue.get((now_ns + waited_ns) / 10**9) == "a"
 
 
 def test_delay_ending_in_work_runs_again(queue: WorkQueue[str]) -> None:
