@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from kaito.runtime.ports import MACHINES, NODES, PODS, Object
 from simulator.latency import observed_seconds
-from simulator.machines import finalizers_without_ours, node_name
+from simulator.machines import claimed, finalizers_without_ours, node_name
 from simulator.nodes import pods_on
 from simulator.process import Surroundings, key
 
@@ -36,13 +36,19 @@ class Termination:
         self._done = done
 
     def begin(self) -> None:
-        """Cordon and drain where there is a node; without one only the pool has to go."""
-        if not self._node or self._in.get(NODES, self._node) is None:
+        """Cordon and drain a node that was registered; one that was not has no finalizer and is gone at once."""
+        node = self._in.get(NODES, self._node) if self._node else None
+        if node is None or not claimed(node):
+            self._forget_node()
             self._delete_pool()
             return
         self._in.patch(NODES, self._node, CORDONED)
         self._in.delete(NODES, self._node)
         self._drain()
+
+    def _forget_node(self) -> None:
+        if self._node:
+            self._in.delete(NODES, self._node)
 
     def _drain(self) -> None:
         """Evict until no pod is left. A pod that runs takes its grace, one that does not yet goes at once."""
