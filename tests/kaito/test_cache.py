@@ -87,6 +87,14 @@ def test_list_brings_added_changed_and_tombstone(store: ObjectStore) -> None:
     assert store.objects() == [new_b, new_c]
 
 
+def test_changes_of_a_list_are_sorted() -> None:
+    store, names = ObjectStore(), [f"n{i:02}" for i in range(20)]
+
+    changes = store.apply(a_list(*(an_object(name) for name in reversed(names)), version=10))
+
+    assert [change.key for change in changes] == [("default", name) for name in names]
+
+
 def test_list_without_news_changes_nothing(store: ObjectStore) -> None:
     assert store.apply(a_list(an_object("a", 5), version=20)) == ()
     assert store.resource_version == "20"
