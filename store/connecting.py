@@ -120,13 +120,10 @@ def found_revision(database: Database) -> str | None:
     Raises:
         LogUnavailable: The database has tables, and they are not a log's.
     """
-    with database.translated():
+    with database.reading():
         tables = set(inspect(database.connection).get_table_names())
         if schema.revision_table.name in tables and schema.events.name in tables:
-            found = database.connection.execute(schema.revision_table.select()).scalar()
-            database.connection.rollback()
-            return found
-        database.connection.rollback()
+            return database.connection.execute(schema.revision_table.select()).scalar()
     if tables:
         raise LogUnavailable(
             f"{database.label}: holds tables of another program: {', '.join(sorted(tables))}"

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from threading import RLock
 from typing import Any
+from weakref import finalize
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -62,9 +63,11 @@ class Database:
         self._threads = RLock()
         self._process = os.getpid()
         self._broken = ""
+        self._in_transaction = False
         with self._between_processes(), self.translated():
             self.connection: Connection = engine.connect()
             self._driver: Any = self.connection.connection.driver_connection
+            self._abandoned = finalize(self, _abandon, self.connection, lock, self._process)
             self._prepare()
 
     @property
@@ -78,7 +81,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
-        """A cursor; what it reads is committed."""
+        """A cursor; what it reads is committed, or written by the transaction around it."""
         with self._threads, self.translated():
             self._require_own_process()
             cursor = self._driver.cursor()
@@ -86,8 +89,15 @@ class Database:
                 yield cursor
             finally:
                 cursor.close()
-                if not self.is_sqlite:
-                    self._driver.rollback()
+                if not self._in_transaction:
+                    self._end_reading()
+
+    def _end_reading(self) -> None:
+        """Let go of the snapshot that reading took."""
+        if self.connection.in_transaction():
+            self.connection.rollback()
+        elif not self.is_sqlite:
+            self._driver.rollback()
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
@@ -107,6 +117,7 @@ class Database:
                 self._roll_back()
                 raise
             finally:
+                self._in_transaction = False
                 cursor.close()
                 if self.connection.in_transaction():
                     self.connection.rollback()
@@ -121,6 +132,7 @@ class Database:
             cursor.execute("BEGIN IMMEDIATE")
         else:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+        self._in_transaction = True
         return cursor
 
     def _commit(self) -> None:
@@ -175,11 +187,10 @@ class Database:
     def close(self) -> None:
         """Close the connection; the last one of a file checkpoints its WAL, hence under the lock."""
         with self._threads:
-            if self._process != os.getpid():
+            if self._abandoned.detach() is None or self._process != os.getpid():
                 return
             with suppress(LogUnavailable), self._between_processes():
                 self.connection.close()
-                self.engine.dispose()
             if self._lock is not None:
                 self._lock.close()
                 self._lock = None
@@ -203,6 +214,23 @@ class Database:
     def _driver_error(self) -> type[Exception]:
         errors: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         return errors
+
+
+def _abandon(connection: Connection, lock: FileLock | None, process: int) -> None:
+    """Close what nobody closed, as its last reference goes or the process ends.
+
+    This may run amid a transaction of another log on the same file, so it must not wait for the lock. Nor
+    need it: whoever holds the lock has the file open, so this connection is not the last one and checkpoints
+    nothing.
+    A fork of the process that opened them leaves both alone: its copies are not its own.
+    """
+    if process != os.getpid():
+        return
+    if lock is not None:
+        lock.attempt()
+    connection.close()
+    if lock is not None:
+        lock.close()
 
 
 def explain(error: BaseException) -> str:

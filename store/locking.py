@@ -29,12 +29,12 @@ class FileLock:
 
     def acquire(self) -> None:
         """Raises `TimeoutError` when another holder keeps the lock for too long."""
-        if self._attempt():
+        if self.attempt():
             return
         waited, wait = 0.0, FIRST_WAIT_SECONDS
         while waited < self._timeout_seconds:
             self._never.wait(wait)
-            if self._attempt():
+            if self.attempt():
                 return
             waited += wait
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
@@ -48,7 +48,8 @@ class FileLock:
     def close(self) -> None:
         os.close(self._file)
 
-    def _attempt(self) -> bool:
+    def attempt(self) -> bool:
+        """Take the lock if it is free."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -79,9 +79,7 @@ def _take_page(log: SqlEventLog, projection: Projection) -> int:
 
 def _checkpoint(log: SqlEventLog, projection: Projection) -> int:
     with log.database.reading():
-        position = _stored_checkpoint(log.database.connection, projection)
-        log.database.connection.rollback()
-    return position
+        return _stored_checkpoint(log.database.connection, projection)
 
 
 def _stored_checkpoint(connection: Connection, projection: Projection) -> int:
@@ -160,7 +158,6 @@ def workspace_rows(log: SqlEventLog | MemoryEventLog) -> list[WorkspaceRow]:
         rows = log.database.connection.execute(
             select(projection.table).order_by(projection.table.c.first_position)
         ).all()
-        log.database.connection.rollback()
     return [WorkspaceRow(*row) for row in rows]
 
 

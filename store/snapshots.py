@@ -69,7 +69,6 @@ class Snapshots:
             connection = self._database.connection
             row = connection.execute(select(table).where(table.c.stream == stream)).one_or_none()
             anchor = None if row is None else connection.execute(_anchor(stream, row.version)).scalar()
-            connection.rollback()
         if row is None or row.fingerprint != self._fingerprint or row.hash != anchor:
             return None
         try:
