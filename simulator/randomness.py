@@ -12,7 +12,7 @@ from random import Random
 class Generators:
     """The generators of one run. A name always means the same generator, with the draws it has made."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str) -> None:
         self.seed = seed
         self._generators: dict[str, Random] = {}
 

@@ -36,7 +36,7 @@ class Termination:
         self._done = done
 
     def begin(self) -> None:
-        """Cordon and drain a node that was registered; one that was not has no finalizer and is gone at once."""
+        """Cordon and drain a node that was registered; one that was not goes with the first delete."""
         node = self._in.get(NODES, self._node) if self._node else None
         if node is None or not claimed(node):
             self._forget_node()
