@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.randomness import Generators
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def draws(random: Random, count: int = 5) -> list[float]:
@@ -47,7 +52,8 @@ def test_numbers_ignore_the_hash_seed() -> None:
     found = {
         subprocess.run(
             [sys.executable, "-c", program],
-            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": "."},
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            cwd=REPOSITORY,
             capture_output=True,
             text=True,
             check=True,
