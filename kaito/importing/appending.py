@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import cast
 
 import msgspec
 
@@ -11,11 +12,17 @@ from kaito.importing.errors import HistoryContradicted
 from kaito.importing.importer import ImportResult
 from kaito.importing.telling import Attested
 from statemachine import events as ev
+from statemachine.errors import IllegalTransition
+from statemachine.replay import advance, fold
 from store.records import EventLog, Record, StoredEvent
 
 FOREIGN = (ev.MachineLaunched, ev.MachineDeleted)
 """Events of a Workspace that only the provisioner's log proves: an import without it lacks them, and one with
 it cannot add them to the past. The Machine's own stream holds both facts."""
+
+
+_LEARNT = frozenset({"instance_type", "node"})
+"""Fields that another file of the run may fill."""
 
 
 class StreamSummary(msgspec.Struct, frozen=True):
@@ -78,7 +85,24 @@ def _compare(stream: str, records: Sequence[Record], history: Sequence[Attested]
             raise HistoryContradicted(
                 stream, record.version, attested.cause, _describe(record.event), _describe(attested.event)
             )
-    return _Tail(stream, len(records), list(history[offered:]))
+    tail = list(history[offered:])
+    _prove(stream, records, tail)
+    return _Tail(stream, len(records), tail)
+
+
+def _prove(stream: str, records: Sequence[Record], tail: Sequence[Attested]) -> None:
+    """The tail must follow from what the stream holds, which may be told in other words than the import's."""
+    if not tail or not stream.startswith("workspace/"):
+        return
+    state = fold(cast("list[ev.WorkspaceEvent]", [record.event for record in records]))
+    for attested in tail:
+        try:
+            advance(state, (cast(ev.WorkspaceEvent, attested.event),))
+        except IllegalTransition as error:
+            stored = f"in another state: {error}"
+            raise HistoryContradicted(
+                stream, len(records), attested.cause, stored, _describe(attested.event)
+            ) from error
 
 
 def _comes_too_late(offered: StoredEvent, stored: StoredEvent) -> bool:
@@ -90,13 +114,21 @@ def _agree(stored: StoredEvent, offered: StoredEvent) -> bool:
     """Equal, or the stored one knows more than the files of this import show."""
     if stored == offered:
         return True
-    if isinstance(stored, ev.WorkspaceCreated) and isinstance(offered, ev.WorkspaceCreated):
-        return not offered.instance_type and stored == msgspec.structs.replace(
-            offered, instance_type=stored.instance_type
-        )
-    if isinstance(stored, ev.InferenceBecameReady) and isinstance(offered, ev.InferenceBecameReady):
+    if type(stored) is not type(offered):
+        return False
+    if isinstance(stored, ev.InferenceBecameReady):
         return stored.precision_seconds > 0 and stored.at <= offered.at
-    return False
+    return all(
+        _covers(getattr(stored, field), getattr(offered, field), field) for field in offered.__struct_fields__
+    )
+
+
+def _covers(stored: object, offered: object, field: str) -> bool:
+    if stored == offered:
+        return True
+    if isinstance(stored, tuple) and isinstance(offered, tuple):
+        return set(offered) <= set(stored)
+    return field in _LEARNT and offered == ""
 
 
 def _describe(event: StoredEvent) -> str:

@@ -25,6 +25,10 @@ _NAMED_MACHINE = re.compile(r'\bmachine ([a-z0-9][-a-z0-9.]*) is not ready|machi
 _CLOSING = frozenset({Kind.RECONCILING, Kind.DELETION, Kind.RELEASE, Kind.RECONCILE_FAILED})
 
 
+UNKNOWN_COUNT = 1_000_000
+"""Stands for a number of Machines that no line tells: no limit to what may belong there."""
+
+
 def announced(item: Evidence) -> int:
     """How many Machines this line announces; 0 when it announces none."""
     if item.kind is not Kind.CONDITION or item.name != "MachineReady" or item.status != "Unknown":
@@ -64,52 +68,71 @@ class _Creation(msgspec.Struct, eq=False):
 
 def attribute(items: Sequence[Attributed]) -> Ownership:
     """Find the owner of every Machine that the evidence, in order, names."""
-    ownership = Ownership()
-    contested: set[str] = set()
-    for item, life in items:
-        machine = machine_in(item.text) if life is not None else ""
-        if machine and life is not None and ownership.owners.setdefault(machine, life) is not life:
-            contested.add(machine)
+    ownership, contested = _named(items)
     creations = _sweep(items)
     for creation in creations:
         if creation.machine in ownership.owners:
             _settle(creation, ownership.owners[creation.machine])
-    _eliminate(creations, ownership)
-    for machine in sorted(contested):
-        ownership.ambiguous[machine] = [ownership.owners.pop(machine)]
+    _eliminate([creation for creation in creations if creation.machine not in contested], ownership)
+    ownership.ambiguous.update(contested)
     return ownership
+
+
+def _named(items: Iterable[Attributed]) -> tuple[Ownership, dict[str, list[Life]]]:
+    """The owners that some line names, and the Machines that lines give to several lives."""
+    claims: dict[str, dict[Life, None]] = {}
+    for item, life in items:
+        if life is not None and (machine := machine_in(item.text)):
+            claims.setdefault(machine, {})[life] = None
+    owners = {machine: next(iter(lives)) for machine, lives in claims.items() if len(lives) == 1}
+    contested = {machine: list(lives) for machine, lives in claims.items() if len(lives) > 1}
+    return Ownership(owners), contested
 
 
 def _sweep(items: Iterable[Attributed]) -> list[_Creation]:
     """Every first CreateMachine, with the announcements that were open in its namespace."""
-    windows: dict[int, _Window] = {}
+    announcements = _Announcements()
     creations: dict[str, _Creation] = {}
     for item, life in items:
         if life is not None:
-            _follow(windows, item, life)
+            announcements.follow(item, life)
         elif item.kind is Kind.MACHINE_CREATION and item.machine not in creations:
-            candidates = [window for window in windows.values() if window.life.key[0] == item.text]
+            candidates = announcements.open_in(item.text)
             creations[item.machine] = _Creation(item.machine, item.order, candidates)
         elif item.kind is Kind.MACHINE_READY and (creation := creations.get(item.machine)):
             creation.ready = creation.ready or item.order
     return list(creations.values())
 
 
-def _follow(windows: dict[int, _Window], item: Evidence, life: Life) -> None:
-    """Open, widen or close the announcement of this life."""
-    window = windows.get(id(life))
-    if count := announced(item):
-        if window is None:
-            windows[id(life)] = _Window(life, count)
-        else:
-            window.wanted = count
-    elif item.kind is Kind.NODES_MISSING:
-        # Written before the announcement, which is left out when the status says it already.
-        windows[id(life)] = _Window(life, 1)
-    elif window is not None and (item.kind in _CLOSING or item.name == "MachineReady"):
-        if item.name == "MachineReady" and item.status == "True":
-            window.succeeded = item.order
-        del windows[id(life)]
+class _Announcements:
+    """The announcements that are open at a point of the logs, one a life at most."""
+
+    def __init__(self) -> None:
+        self._open: dict[Life, _Window] = {}
+        self._standing: dict[Life, int] = {}
+        """The number in the status, for lives whose last word on MachineReady was an announcement."""
+
+    def open_in(self, namespace: str) -> list[_Window]:
+        return [window for window in self._open.values() if window.life.key[0] == namespace]
+
+    def follow(self, item: Evidence, life: Life) -> None:
+        """Open, widen or close the announcement of this life."""
+        if count := announced(item):
+            self._standing[life] = count
+            self._open.setdefault(life, _Window(life, count)).wanted = count
+        elif item.kind is Kind.NODES_MISSING:
+            # The announcement follows, unless the status says it already: then no line does.
+            if life in self._standing or not life.admitted:
+                self._open[life] = _Window(life, self._standing.get(life, UNKNOWN_COUNT))
+        elif item.name == "MachineReady" or item.kind in _CLOSING:
+            self._close(item, life)
+
+    def _close(self, item: Evidence, life: Life) -> None:
+        window = self._open.pop(life, None)
+        if item.name == "MachineReady":
+            self._standing.pop(life, None)
+            if window is not None and item.status == "True":
+                window.succeeded = item.order
 
 
 def _settle(creation: _Creation, life: Life) -> None:

@@ -24,6 +24,8 @@ class Life(msgspec.Struct, eq=False):
     key: WorkspaceKey
     created_at: datetime
     cause: str
+    admitted: bool = False
+    """Whether the logs show its admission, so that they show its whole life."""
     adopted: bool | None = None
     deletion_at: datetime | None = None
     released: bool = False
@@ -77,7 +79,7 @@ class _Finder:
         first = self._tentative.pop(key, item)
         if item.kind is Kind.ADMITTED:
             first = item
-        life = Life(key, first.at, first.cause)
+        life = Life(key, first.at, first.cause, admitted=item.kind is Kind.ADMITTED)
         self._lives[key] = life
         return life
 

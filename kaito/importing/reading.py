@@ -213,7 +213,8 @@ class _Reader:
             return at
         if latest - at > TOLERANCE:
             raise Malformed(
-                f"the time goes back by {(latest - at).total_seconds():.0f} s, to {at:%Y-%m-%d %H:%M:%S}"
+                f"the time goes back by {(latest - at).total_seconds():.0f} s, to {at:%Y-%m-%d %H:%M:%S}; "
+                "joined logs must be given one by one"
             )
         return latest
 
