@@ -30,6 +30,10 @@ GIVE_UP_NODE_AFTER = timedelta(minutes=10)
 """How long a node that somebody brought may be unusable before its slot is filled otherwise
 (the published not-ready limit of the provisioner's collector)."""
 
+GIVE_UP_GONE_NODE_AFTER = timedelta(minutes=3)
+"""How long such a node may be missing: longer than caches lag (two minutes at worst), because a picture
+that lacks a node is no proof and the Machine in its place would be bought for nothing."""
+
 HOLD_OFF = timedelta(seconds=10)
 HOLD_OFF_CAP = timedelta(minutes=10)
 
@@ -100,8 +104,11 @@ def _fill_slots(draft: Draft, view: ClusterView, workspace: WorkspaceView) -> No
 
 
 def _request(draft: Draft, slot: Slot) -> None:
-    attempt = slot.attempt + 1
-    name = machine_name(draft.state.uid, slot.index, attempt)
+    """The next attempt; one whose Machine is known to exist, from a life the log lost, is passed over."""
+    state, attempt = draft.state, slot.attempt + 1
+    known = set(state.machines())
+    while (name := machine_name(state.uid, slot.index, attempt)) in known:
+        attempt += 1
     draft.record(ev.MachineRequested(at=draft.now, slot=slot.index, attempt=attempt, machine=name))
 
 
@@ -120,10 +127,9 @@ def _give_up_at(slot: Slot) -> datetime | None:
     """When the slot of a node that somebody brought is to be filled otherwise; None without doubt."""
     if slot.machine or slot.phase is not SlotPhase.READY:
         return None
-    if slot.trouble is Trouble.NODE_LOST and slot.detail == NodeLossCause.GONE:
-        return slot.lost_at
     since = slot.lost_at or slot.ready_at
-    return since + GIVE_UP_NODE_AFTER if since else None
+    gone = slot.trouble is Trouble.NODE_LOST and slot.detail == NodeLossCause.GONE
+    return since + (GIVE_UP_GONE_NODE_AFTER if gone else GIVE_UP_NODE_AFTER) if since else None
 
 
 def _release_nodes(draft: Draft) -> None:
@@ -159,12 +165,12 @@ def _machines(draft: Draft, view: ClusterView) -> list[cmd.Command]:
     seen = {machine.name for machine in view.machines}
     commands: list[cmd.Command] = []
     for slot in draft.state.slots:
-        if not slot.machine or slot.machine in seen:
-            continue
-        if slot.phase is not SlotPhase.REQUESTED:
+        if slot.phase is SlotPhase.REQUESTED:
+            if slot.retry_at is None or draft.now >= slot.retry_at:
+                create = cmd.CreateMachine(slot=slot.index, attempt=slot.attempt, machine=slot.machine)
+                commands.append(create)
+        elif slot.machine and slot.machine not in seen:
             commands.append(cmd.ReadMachine(machine=slot.machine))
-        elif slot.retry_at is None or draft.now >= slot.retry_at:
-            commands.append(cmd.CreateMachine(slot=slot.index, attempt=slot.attempt, machine=slot.machine))
     return commands
 
 
@@ -199,7 +205,7 @@ def _wakes(draft: Draft, commands: list[cmd.Command]) -> list[datetime]:
         wakes.append(state.workload_at + timedelta(seconds=state.limits.inference_timeout))
     if any(isinstance(command, cmd.ReadMachine) for command in commands):
         wakes.append(now + REREAD)
-    if state.workspace_ready.status is not ConditionStatus.TRUE:
+    if commands or state.workspace_ready.status is not ConditionStatus.TRUE:
         wakes.append(now + RECHECK)
     return [wake for wake in wakes if wake > now]
 
@@ -226,7 +232,7 @@ def _decide_deletion(draft: Draft, view: ClusterView) -> _Plan:
     if not left and draft.state.stage is Stage.DELETING and not draft.state.released:
         draft.record(ev.WorkspaceReleased(at=draft.now))
     commands = _deletions(left, view)
-    if view.workspace is not None:
+    if view.workspace is not None and draft.state.stage is Stage.DELETING:
         commands = [*_status(draft.state, view.workspace), *commands]
         if draft.state.released and view.workspace.has_finalizer:
             commands.append(cmd.RemoveFinalizer())

@@ -116,18 +116,25 @@ def _detect_spec(draft: Draft, found: WorkspaceView) -> None:
 
 
 def _detect_machines(draft: Draft, view: ClusterView) -> None:
-    for machine in sorted(view.machines, key=lambda machine: machine.name):
+    machines = sorted(view.machines, key=lambda machine: machine.name)
+    for machine in machines:
         slot = draft.state.slot_of(machine.name)
         if slot is None:
-            _detect_stranger(draft, machine)
-        elif machine.deleting or (slot.machine_uid and machine.uid and machine.uid != slot.machine_uid):
+            continue
+        if machine.deleting:
             _detect_loss(draft, slot, machine)
         else:
             _detect_progress(draft, slot, machine)
+    for machine in machines:  # after the losses, which may have freed a slot for one of these
+        if draft.state.slot_of(machine.name) is None:
+            _detect_stranger(draft, machine)
 
 
 def _detect_stranger(draft: Draft, machine: MachineView) -> None:
-    """A Machine of this Workspace that no slot holds fills a free slot, so that no new one is bought."""
+    """A Machine of this Workspace that no slot holds fills a free slot, so that no new one is bought.
+
+    One that fills none may still run, and cost, until its provider is done with it, so it is remembered.
+    """
     free = [slot.index for slot in draft.state.slots if slot.phase is SlotPhase.FREE]
     slot = free[0] if free and not machine.deleting else None
     if slot is not None or machine.name not in draft.state.surplus:
@@ -138,12 +145,16 @@ def _detect_stranger(draft: Draft, machine: MachineView) -> None:
 
 
 def _detect_loss(draft: Draft, slot: Slot, machine: MachineView) -> None:
-    if slot.phase is SlotPhase.REQUESTED:
-        draft.record(ev.MachineCreated(at=draft.now, slot=slot.index, machine=slot.machine, uid=machine.uid))
-    cause = "being deleted" if machine.deleting else "replaced by another of its name"
+    """A slot's Machine is being deleted, unless that one only bore the same name.
+
+    A name is used again when a create was never answered and its Machine is gone meanwhile. An old picture
+    of that earlier one must not cost the present one its slot, so a UID decides; where none is known yet,
+    the answer to the create tells it.
+    """
+    if slot.phase is SlotPhase.REQUESTED or machine.uid != (slot.machine_uid or machine.uid):
+        return
+    cause = NodeLossCause.DELETING
     draft.record(ev.MachineLost(at=draft.now, slot=slot.index, machine=slot.machine, cause=cause))
-    # It may still run, and cost, until its provider is done with it.
-    draft.record(ev.MachineAdopted(at=draft.now, slot=None, machine=slot.machine, uid=machine.uid))
 
 
 def _detect_progress(draft: Draft, slot: Slot, machine: MachineView) -> None:
@@ -151,12 +162,22 @@ def _detect_progress(draft: Draft, slot: Slot, machine: MachineView) -> None:
     if slot.phase is SlotPhase.REQUESTED:
         slot = draft.record_in(index, ev.MachineCreated(at=at, slot=index, machine=name, uid=machine.uid))
     if slot.phase >= SlotPhase.READY:
+        _detect_other_node(draft, slot, machine)
         return
     slot = _detect_failure(draft, slot, machine)
     if slot.phase is SlotPhase.CREATED and machine.launched:
         slot = draft.record_in(index, ev.MachineLaunched(at=at, slot=index, machine=name))
     if machine.ready and machine.node:
         draft.record(ev.MachineBecameReady(at=at, slot=index, machine=name, node=machine.node))
+
+
+def _detect_other_node(draft: Draft, slot: Slot, machine: MachineView) -> None:
+    """A Machine whose node is not usable may come back with another one, after a repair."""
+    moved = machine.ready and machine.node and machine.node != slot.node
+    if moved and slot.phase is SlotPhase.READY:
+        draft.record(
+            ev.MachineBecameReady(at=draft.now, slot=slot.index, machine=machine.name, node=machine.node)
+        )
 
 
 def _detect_failure(draft: Draft, slot: Slot, machine: MachineView) -> Slot:
@@ -220,8 +241,13 @@ def _detect_nodes(draft: Draft, view: ClusterView) -> None:
         cause = unusable(nodes.get(slot.node), needs_gpu)
         if slot.phase is SlotPhase.READY and cause is None:
             draft.record(ev.NodeBecameUsable(at=draft.now, slot=slot.index, node=slot.node))
-        elif slot.phase is SlotPhase.USABLE and cause is not None:
+        elif cause is not None and _is_news(slot, cause):
             draft.record(ev.NodeLost(at=draft.now, slot=slot.index, node=slot.node, cause=cause))
+
+
+def _is_news(slot: Slot, cause: NodeLossCause) -> bool:
+    lost_before = slot.trouble is Trouble.NODE_LOST and slot.detail != cause
+    return slot.phase is SlotPhase.USABLE or lost_before
 
 
 # --- timers and verdicts ----------------------------------------------------------------------------

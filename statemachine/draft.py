@@ -7,7 +7,8 @@ from datetime import datetime
 
 from statemachine import events as ev
 from statemachine.replay import advance
-from statemachine.state import ConditionStatus, Slot, Stage, Trouble, Workspace
+from statemachine.state import ConditionStatus, ConditionType, Slot, Stage, Trouble, Workspace
+from statemachine.tables import COMPILED, FIELDS
 
 
 class Draft:
@@ -28,15 +29,19 @@ class Draft:
         return self.state.slots[slot]
 
     def record_resumption(self) -> None:
-        """Say that provisioning goes on, where MachineReady is False and no slot is in trouble any more."""
-        in_trouble = any(slot.trouble is not Trouble.NONE for slot in self.state.slots)
-        if (
-            self.state.stage is Stage.LIVE
-            and self.state.machine_ready.status is ConditionStatus.FALSE
-            and self.state.waiting
-            and not in_trouble
-        ):
+        """Where MachineReady is False for a trouble that is over, say what is so now.
+
+        That is the first trouble that is left, or that provisioning goes on.
+        """
+        state = self.state
+        failed = state.machine_ready.status is ConditionStatus.FALSE
+        if state.stage is not Stage.LIVE or not failed or not state.waiting:
+            return
+        left = [trouble_event(slot, self.now) for slot in state.slots if slot.trouble is not Trouble.NONE]
+        if not left:
             self.record(ev.ProvisioningResumed(at=self.now))
+        elif not any(_is_said(state, trouble) for trouble in left):
+            self.record(left[0])
 
     def record_trouble(self, reason: str, message: str) -> None:
         """Name what keeps inference from becoming ready, unless that is what the condition says already."""
@@ -46,3 +51,32 @@ class Draft:
         known = present.status is ConditionStatus.FALSE
         if not known or (present.reason, present.message) != (reason, message):
             self.record(ev.InferenceTroubled(at=self.now, reason=reason, message=message))
+
+
+def trouble_event(slot: Slot, now: datetime) -> ev.WorkspaceEvent:
+    """The event that says what is wrong with a slot in trouble."""
+    at, index, machine = now, slot.index, slot.machine
+    match slot.trouble:
+        case Trouble.CREATION_REFUSED:
+            return ev.MachineCreationRefused(
+                at=at, slot=index, machine=machine, message=slot.detail, retry_at=slot.retry_at
+            )
+        case Trouble.LAUNCH_FAILED:
+            return ev.MachineLaunchFailed(
+                at=at, slot=index, machine=machine, reason=slot.blocked, message=slot.detail,
+                retry_at=slot.retry_at,
+            )  # fmt: skip
+        case Trouble.NODE_LOST:
+            return ev.NodeLost(at=at, slot=index, node=slot.node, cause=slot.detail)
+        case _:
+            since = slot.created_at or slot.requested_at or now
+            elapsed = (now - since).total_seconds()
+            return ev.MachineWaitTimedOut(at=at, slot=index, machine=machine, elapsed_seconds=elapsed)
+
+
+def _is_said(state: Workspace, trouble: ev.WorkspaceEvent) -> bool:
+    """Whether MachineReady, which is False, says this trouble already."""
+    moves = dict(COMPILED[type(trouble)].conditions)[FIELDS[ConditionType.MACHINE_READY]]
+    write = moves[ConditionStatus.FALSE].write
+    present = state.machine_ready
+    return write is not None and write(trouble, state) == (present.reason, present.message)

@@ -14,18 +14,27 @@ _ORDER = (InferencePhase.SCHEDULING, InferencePhase.PULLING, InferencePhase.LOAD
 
 
 def detect_inference(draft: Draft, view: ClusterView) -> None:
-    """Record what became of Service, workload and pods; for a live Workspace."""
-    _detect_service(draft, view)
-    _detect_workload(draft, view)
+    """Record what became of Service, workload and pods; for a live Workspace.
+
+    Nothing is recorded while the spec is refused: that verdict stands until the spec changes.
+    """
     if draft.state.refused:
         return
+    _detect_service(draft, view)
+    _detect_workload(draft, view)
     foreign = _foreign(view)
     if foreign:
-        draft.record_trouble(InferenceReason.NAME_TAKEN, f"{foreign} exists and belongs to somebody else")
+        _detect_foreign(draft, view.workload, f"{foreign} exists and belongs to somebody else")
     elif view.workload is not None and draft.state.workload:
         _detect_readiness(draft, view.workload, view.pods)
     elif draft.state.inference_ready.reason == InferenceReason.NAME_TAKEN:
         draft.record(ev.InferenceProgressed(at=draft.now, phase="", message="waiting for resources"))
+
+
+def _detect_foreign(draft: Draft, workload: WorkloadView | None, message: str) -> None:
+    if draft.state.inference_ready.status is ConditionStatus.TRUE and workload is not None:
+        _record_degradation(draft, workload, (InferenceReason.NAME_TAKEN, message))
+    draft.record_trouble(InferenceReason.NAME_TAKEN, message)
 
 
 def _foreign(view: ClusterView) -> str:
@@ -65,20 +74,19 @@ def _detect_readiness(draft: Draft, workload: WorkloadView, pods: tuple[PodView,
                 ev.InferenceBecameReady(at=draft.now, ready=workload.ready, desired=workload.desired)
             )
     elif status is ConditionStatus.TRUE:
-        if workload.ready < workload.desired:
+        if workload.ready < max(workload.desired, 1):
             _record_degradation(draft, workload, trouble)
     elif trouble is not None:
         draft.record_trouble(*trouble)
+    elif draft.state.degraded:
+        draft.record_trouble(*_shortfall(workload))
     else:
         _detect_phase(draft, pods)
     _detect_timeout(draft)
 
 
 def _record_degradation(draft: Draft, workload: WorkloadView, trouble: tuple[str, str] | None) -> None:
-    reason, message = trouble or (
-        InferenceReason.NOT_READY,
-        f"{workload.ready} of {workload.desired} replicas are ready",
-    )
+    reason, message = trouble or _shortfall(workload)
     draft.record(
         ev.InferenceDegraded(
             at=draft.now, ready=workload.ready, desired=workload.desired, reason=reason, message=message
@@ -86,13 +94,17 @@ def _record_degradation(draft: Draft, workload: WorkloadView, trouble: tuple[str
     )
 
 
+def _shortfall(workload: WorkloadView) -> tuple[str, str]:
+    return InferenceReason.NOT_READY, f"{workload.ready} of {workload.desired} replicas are ready"
+
+
 def _detect_phase(draft: Draft, pods: tuple[PodView, ...]) -> None:
     """The phase of the pod furthest behind; a trouble that is over shows as the phase it is in now."""
     state = draft.state
     phase, message = _phase(pods)
     timed_out = state.inference_ready.reason == InferenceReason.FAILED
-    over = state.inference_ready.status is ConditionStatus.FALSE and not timed_out and not state.degraded
-    if phase and not state.degraded and (over or phase != state.inference_phase):
+    over = state.inference_ready.status is ConditionStatus.FALSE and not timed_out
+    if phase and (over or phase != state.inference_phase):
         draft.record(ev.InferenceProgressed(at=draft.now, phase=phase, message=message))
 
 

@@ -28,14 +28,21 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def step(state: Workspace, observation: Observation, now: datetime) -> Step:
-    """Detect, fold, decide, fold.
+    """Detect, fold, decide, fold, until the picture has nothing more to say.
 
-    The outcome of a command is only recorded: what to do about it is decided on the next picture.
+    A decision can make the picture say more: a node that was just assigned is usable already. The outcome
+    of a command is only recorded: what to do about it is decided on the next picture.
     """
     detected = detect(state, observation, now)
     known = fold(detected, state)
     if not isinstance(observation, ClusterView):
         return Step(known, detected)
-    decision = decide(known, observation, now)
-    events = (*detected, *decision.events)
-    return Step(fold(decision.events, known), events, decision.commands, decision.wake_at)
+    events = [*detected]
+    while True:
+        decision = decide(known, observation, now)
+        known = fold(decision.events, known)
+        noticed = detect(known, observation, now) if decision.events else ()
+        events += [*decision.events, *noticed]
+        if not noticed:
+            return Step(known, tuple(events), decision.commands, decision.wake_at)
+        known = fold(noticed, known)

@@ -1,7 +1,7 @@
 """What a driver can show the core: a frozen picture of the cluster, or the outcome of one command.
 
 The picture may be stale, for it comes from caches. Whatever would be irreversible on a stale picture is
-decided only on a `MachineReading`, a live read the core asked for.
+decided only on a live read: the outcome of a `ReadMachine`, and the absence of the Workspace itself.
 """
 
 from __future__ import annotations
@@ -122,7 +122,11 @@ class PodView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
-    """One picture per reconcile; ``workspace`` is None when the object is not there."""
+    """One picture per reconcile, of one life (UID) of a Workspace and its own Machines.
+
+    ``workspace`` is None when the object is not there. Its Machines are deleted on that word, so for a stream
+    that is not over the driver gives it after a live read only; the rest may come from caches.
+    """
 
     workspace: WorkspaceView | None = None
     machines: tuple[MachineView, ...] = ()

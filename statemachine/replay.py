@@ -150,7 +150,7 @@ def _node_assigned(workspace: Workspace, event: ev.NodeAssigned, phases: _Phases
 
 def _machine_requested(workspace: Workspace, event: ev.MachineRequested, phases: _Phases) -> None:
     slot, phase = _next_phase(workspace, event, phases)
-    if event.attempt != slot.attempt + 1:
+    if event.attempt <= slot.attempt:
         raise IllegalTransition(f"slot {event.slot}", f"attempt {slot.attempt}", "MachineRequested")
     asked = Slot(
         index=slot.index, phase=phase, attempt=event.attempt, machine=event.machine, requested_at=event.at
@@ -243,7 +243,9 @@ def _node_became_usable(workspace: Workspace, event: ev.NodeBecameUsable, phases
 
 def _node_lost(workspace: Workspace, event: ev.NodeLost, phases: _Phases) -> None:
     slot, phase = _next_phase(workspace, event, phases)
-    lost = replace(slot, phase=phase, trouble=Trouble.NODE_LOST, detail=event.cause, lost_at=event.at)
+    # Said again with another cause, or after other slots' troubles, the loss is as old as it was.
+    since = slot.lost_at if slot.trouble is Trouble.NODE_LOST else event.at
+    lost = replace(slot, phase=phase, trouble=Trouble.NODE_LOST, detail=event.cause, lost_at=since)
     _put(workspace, lost)
 
 

@@ -53,9 +53,9 @@ DELETING: Final = "workspace is being deleted{w.left}"
 # MachinePending, MachineProvisioningSlow, the BlockedReasons, MachineLost, NodeNotReady, ResourcePending, and
 # from its later releases WorkspaceInferenceStatusPending, workspacePending and the InferenceReasons.
 #
-# MachineReady speaks of all slots, so it follows the worst one: trouble in one slot makes it False, and it
-# leaves False only by the verdicts ProvisioningResumed (no slot in trouble) and NodePluginsInstalled (all
-# slots usable).
+# MachineReady speaks of all slots: trouble in one makes it False, and it leaves False only by the verdicts
+# ProvisioningResumed (no slot in trouble) and NodePluginsInstalled (all slots usable). It names the latest
+# trouble; when that one is over and another is not, the other is recorded again.
 EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
     # condition          event                          source    dest      reason                           message
     (MACHINE_READY,      ev.WorkspaceCreated,           ABSENT,   UNKNOWN,  "MachinePending",                "waiting for nodes"),
@@ -74,7 +74,7 @@ EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
     (MACHINE_READY,      ev.MachineLost,                FALSE,    FALSE,    KEEP,                            ""),
     (MACHINE_READY,      ev.MachineLost,                TRUE,     FALSE,    "MachineLost",                   "machine {e.machine} is {e.cause}"),
     (MACHINE_READY,      ev.NodeLost,                   UNKNOWN,  UNKNOWN,  KEEP,                            ""),
-    (MACHINE_READY,      ev.NodeLost,                   FALSE,    FALSE,    KEEP,                            ""),
+    (MACHINE_READY,      ev.NodeLost,                   FALSE,    FALSE,    "NodeNotReady",                  "node {e.node} is {e.cause}"),
     (MACHINE_READY,      ev.NodeLost,                   TRUE,     FALSE,    "NodeNotReady",                  "node {e.node} is {e.cause}"),
     (MACHINE_READY,      ev.NodePluginsInstalled,       UNKNOWN,  TRUE,     "installNodePluginsSuccess",     "machines plugins have been installed successfully"),
     (MACHINE_READY,      ev.NodePluginsInstalled,       FALSE,    TRUE,     "installNodePluginsSuccess",     "machines plugins have been installed successfully"),
@@ -92,7 +92,7 @@ EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
     (RESOURCE_READY,     ev.MachineLost,                FALSE,    FALSE,    KEEP,                            ""),
     (RESOURCE_READY,     ev.MachineLost,                TRUE,     FALSE,    RESOURCE_FAILED,                 "machine {e.machine} is {e.cause}"),
     (RESOURCE_READY,     ev.NodeLost,                   UNKNOWN,  UNKNOWN,  KEEP,                            ""),
-    (RESOURCE_READY,     ev.NodeLost,                   FALSE,    FALSE,    KEEP,                            ""),
+    (RESOURCE_READY,     ev.NodeLost,                   FALSE,    FALSE,    RESOURCE_FAILED,                 "node {e.node} is {e.cause}"),
     (RESOURCE_READY,     ev.NodeLost,                   TRUE,     FALSE,    RESOURCE_FAILED,                 "node {e.node} is {e.cause}"),
     (RESOURCE_READY,     ev.ProvisioningResumed,        FALSE,    UNKNOWN,  "ResourcePending",               "waiting for {w.waiting} nodes"),
     (RESOURCE_READY,     ev.WorkerNodesChosen,          UNKNOWN,  TRUE,     "workspaceResourceStatusSuccess", "workspace resource is ready"),
@@ -163,8 +163,10 @@ SLOT_TRIGGERED: Final[tuple[SlotRow, ...]] = (
     (ev.MachineWaitTimedOut,     READY,     READY),
     (ev.MachineBecameReady,      CREATED,   READY),
     (ev.MachineBecameReady,      LAUNCHED,  READY),
+    (ev.MachineBecameReady,      READY,     READY),
     (ev.NodeBecameUsable,        READY,     USABLE),
     (ev.NodeLost,                USABLE,    READY),
+    (ev.NodeLost,                READY,     READY),
     (ev.NodeReleased,            READY,     FREE),
     (ev.MachineLost,             CREATED,   FREE),
     (ev.MachineLost,             LAUNCHED,  FREE),
