@@ -50,9 +50,9 @@ def parse(text: str, *, whole: bool = True) -> Entry:
         )
     except ValueError as error:
         raise Malformed(f"expected a month, day and time, found {text[1:21]!r}") from error
+    message, fields = _body(text, header.end())
     if not whole and not text.endswith('"'):
         raise Malformed("the last line is cut")
-    message, fields = _body(text, header.end())
     return Entry(at, message, origin, fields, dated=False, severe=level in "EF")
 
 
