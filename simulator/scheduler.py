@@ -91,8 +91,6 @@ class Scheduler:
 
     def _tell(self, pod: Object, message: str) -> None:
         told = condition(pod, "PodScheduled")
-        if told is not None and told.get("message") == message:
-            return
         waits = {
             "type": "PodScheduled",
             "status": "False",

@@ -28,11 +28,19 @@ SLOW_TAIL = Mixture(
         Part(weight=0.03, of=Lognormal(median=1200, p95=2000)),
     )
 )
-EVERY_KIND = (
+THREE_PARTS = Mixture(
+    parts=(
+        Part(weight=0.2, of=Uniform(low=0, high=1)),
+        Part(weight=0.3, of=Uniform(low=10, high=11)),
+        Part(weight=0.5, of=Uniform(low=20, high=21)),
+    )
+)
+EVERY_KIND: tuple[LatencyDistribution, ...] = (
     Fixed(value=3),
     Uniform(low=0, high=14),
     Lognormal(median=245, p95=400),
     SLOW_TAIL,
+    THREE_PARTS,
     Mixture(parts=(Part(weight=0.5, of=Fixed(value=0)), Part(weight=0.5, of=Uniform(low=0, high=14)))),
 )
 every_kind = pytest.mark.parametrize("distribution", EVERY_KIND, ids=repr)

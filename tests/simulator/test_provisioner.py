@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kaito.runtime.ports import DEPLOYMENTS, MACHINES, NODES, PODS, Object
+from kaito.runtime.ports import DEPLOYMENTS, MACHINES, NODES, PODS, STATEFULSETS, Object
 from simulator import profile
 from simulator.instance_types import GPUS
 from simulator.provisioner import Failure
@@ -352,6 +352,21 @@ def test_idle_node_drains_without_grace(bed: TestBed) -> None:
     gone = bed.run_until(lambda: bed.find(MACHINES, NAME) is None)
 
     assert gone - begun == pytest.approx(63.917 - 30)
+
+
+def test_namesake_of_an_evicted_pod_is_spared(bed: TestBed) -> None:
+    launched(bed)
+    bed.cluster.create(STATEFULSETS, a_workload())
+    bed.run_until(lambda: bed.ready_replicas(STATEFULSETS) == 1)
+    bed.cluster.delete(MACHINES, NAME)
+    bed.until(bed.seconds() + 10)
+    bed.cluster.delete(PODS, "w-0")
+    bed.until(bed.seconds() + 1)
+    namesake = bed.pod()["metadata"]["uid"]
+
+    bed.engine.run()
+
+    assert bed.pod()["metadata"]["uid"] == namesake
 
 
 def test_pod_that_pulls_needs_no_grace(bed: TestBed) -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from simulator.randomness import Generators
 
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 FULL = "Insufficient nvidia.com/gpu"
 
 
-def a_pod(**spec: object) -> Object:
-    return {"metadata": {"name": "p"}, "spec": a_template(**spec)["spec"]}  # type: ignore[arg-type]
+def a_pod(**spec: Any) -> Object:
+    return {"metadata": {"name": "p"}, "spec": a_template(**spec)["spec"]}
 
 
 def with_affinity(*expressions: Object) -> Object:
@@ -52,6 +53,10 @@ def with_affinity(*expressions: Object) -> Object:
 )
 def test_reason_why_a_node_does_not_fit(node: Object, used: int, reason: str) -> None:
     assert why_not(a_pod(), node, Counter({"n": used})) == reason
+
+
+def test_pod_without_gpus_fits_a_full_node() -> None:
+    assert why_not(a_pod(gpus=0), a_gpu_node("n"), Counter({"n": 3})) == ""
 
 
 def test_unmatched_labels_are_told_before_gpus() -> None:

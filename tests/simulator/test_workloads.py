@@ -224,6 +224,20 @@ def test_scaling_down_spares_the_ready(bed: TestBed) -> None:
     assert len(ready) == 2
 
 
+def test_pod_on_its_way_out_is_replaced(bed: TestBed) -> None:
+    bed.cluster.create(DEPLOYMENTS, a_workload())
+    bed.engine.run()
+    (leaving,) = names(bed)
+    bed.cluster.patch(PODS, leaving, {"metadata": {"finalizers": ["example.com/mine"]}})
+
+    bed.cluster.delete(PODS, leaving)
+    bed.engine.run()
+
+    assert leaving in names(bed)
+    assert len(names(bed)) == 2
+    assert status(bed)["replicas"] == 1
+
+
 def test_scaling_to_none_deletes_all(bed: TestBed) -> None:
     bed.cluster.create(DEPLOYMENTS, a_workload(replicas=2))
     bed.engine.run()
@@ -386,6 +400,16 @@ def test_lost_ordinal_comes_back(bed: TestBed) -> None:
 
     assert names(bed) == ["w-0", "w-1"]
     assert bed.cluster.get(PODS, "w-0", "default")["metadata"]["uid"] != before
+
+
+def test_namesake_starts_its_pull_anew(bed: TestBed) -> None:
+    bed.cluster.create(STATEFULSETS, a_workload())
+    bed.until(100)
+    bed.cluster.delete(PODS, "w-0")
+
+    when = bed.run_until(lambda: bed.ready_replicas(STATEFULSETS) == 1)
+
+    assert when == pytest.approx(100 + READY_AT)
 
 
 def test_scaling_down_takes_the_last(bed: TestBed) -> None:

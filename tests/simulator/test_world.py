@@ -17,7 +17,6 @@ from kaito.runtime.ports import DEPLOYMENTS, MACHINES, NODES, PODS
 from simulator import profile
 from tests.simulator.worlds import TestBed, a_machine, a_workload, falcon_life
 
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -120,6 +119,20 @@ def test_many_machines_and_workloads_settle() -> None:
 
     assert bed.gpus() == 40
     assert all(bed.ready_replicas(name=f"w{number}") == 1 for number in range(20))
+
+
+def test_lost_watches_are_opened_again() -> None:
+    bed = TestBed()
+    bed.cluster.create(MACHINES, a_machine())
+    bed.until(100)
+    for watch in bed.cluster.watches():
+        watch.cut()
+    bed.until(101)
+    bed.cluster.create(DEPLOYMENTS, a_workload())
+
+    bed.engine.run()
+
+    assert bed.ready_replicas() == 1
 
 
 def test_world_takes_up_what_is_there() -> None:
