@@ -1,5 +1,4 @@
-"""The controllers of Deployments and StatefulSets: pods as the spec wants them, and the status that counts
-them.
+"""The controllers of Deployments and StatefulSets: pods as the spec wants them, and the status of both.
 
 A pod belongs to its workload by a controller owner reference, without a ReplicaSet in between; when the
 workload is gone, the garbage collector of the API server takes its pods.
@@ -10,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +27,7 @@ _SURGE = 0.25
 """Default share of replicas that a rolling update adds, rounded up, and takes away, rounded down."""
 
 
-class WorkloadController:
+class WorkloadController(ABC):
     """What both controllers share: hear of workloads and their pods, and bring one into step at a time."""
 
     resource: Resource
@@ -50,8 +50,9 @@ class WorkloadController:
             self._replace_pods(workload, self._active_pods(workload))
         self._count(workload, self._active_pods(workload))
 
+    @abstractmethod
     def _replace_pods(self, workload: Object, pods: list[Object]) -> None:
-        raise NotImplementedError
+        """Create and delete pods until they are what the spec wants, as far as that is possible now."""
 
     def _active_pods(self, workload: Object) -> list[Object]:
         """The pods that count, by name: not on their way out and not ended."""
