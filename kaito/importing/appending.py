@@ -13,7 +13,7 @@ from kaito.importing.importer import ImportResult
 from kaito.importing.telling import Attested
 from statemachine import events as ev
 from statemachine.errors import IllegalTransition
-from statemachine.replay import advance, fold
+from statemachine.replay import fold
 from store.records import EventLog, Record, StoredEvent
 
 FOREIGN = (ev.MachineLaunched, ev.MachineDeleted)
@@ -94,15 +94,14 @@ def _prove(stream: str, records: Sequence[Record], tail: Sequence[Attested]) -> 
     """The tail must follow from what the stream holds, which may be told in other words than the import's."""
     if not tail or not stream.startswith("workspace/"):
         return
-    state = fold(cast("list[ev.WorkspaceEvent]", [record.event for record in records]))
-    for attested in tail:
-        try:
-            advance(state, (cast(ev.WorkspaceEvent, attested.event),))
-        except IllegalTransition as error:
-            stored = f"in another state: {error}"
-            raise HistoryContradicted(
-                stream, len(records), attested.cause, stored, _describe(attested.event)
-            ) from error
+    stored = [record.event for record in records]
+    try:
+        fold(cast("list[ev.WorkspaceEvent]", [*stored, *(attested.event for attested in tail)]))
+    except IllegalTransition as error:
+        raise HistoryContradicted(
+            stream, len(records), tail[0].cause, f"followed by what it does not allow ({error})",
+            _describe(tail[0].event),
+        ) from error  # fmt: skip
 
 
 def _comes_too_late(offered: StoredEvent, stored: StoredEvent) -> bool:

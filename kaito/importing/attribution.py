@@ -144,17 +144,17 @@ def _settle(creation: _Creation, life: Life) -> None:
 def _eliminate(creations: Sequence[_Creation], ownership: Ownership) -> None:
     """Assign whatever has one possible owner, until nothing more follows."""
     left = [creation for creation in creations if creation.machine not in ownership.owners]
-    while left:
-        possible = [[window for window in c.candidates if _fits(window, c)] for c in left]
-        proven = [(c, windows[0]) for c, windows in zip(left, possible, strict=True) if len(windows) == 1]
-        if not proven:
-            for creation, windows in zip(left, possible, strict=True):
-                ownership.ambiguous[creation.machine] = [window.life for window in windows]
-            return
-        creation, window = proven[0]
-        ownership.owners[creation.machine] = window.life
-        window.taken.append(creation)
-        left.remove(creation)
+    known = -1
+    while known != len(ownership.owners):
+        known = len(ownership.owners)
+        for creation in left:
+            possible = [window for window in creation.candidates if _fits(window, creation)]
+            if len(possible) == 1:
+                ownership.owners[creation.machine] = possible[0].life
+                possible[0].taken.append(creation)
+        left = [creation for creation in left if creation.machine not in ownership.owners]
+    for creation in left:
+        ownership.ambiguous[creation.machine] = [w.life for w in creation.candidates if _fits(w, creation)]
 
 
 def _fits(window: _Window, creation: _Creation) -> bool:

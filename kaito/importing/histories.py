@@ -151,9 +151,11 @@ class Story(Provisioning):
                 self.tell(ev.MachineDeletionRequested(at=item.at, machine=machine), item)
 
     def _release(self, item: Evidence) -> None:
-        """The published operator removes every finalizer at once, so the object goes with ours."""
+        """The published operator removes every finalizer at once, so the object goes with ours.
+
+        It does so while the Machines still terminate; `WorkspaceReleased` would say that none is left.
+        """
         self._collection(item)
-        self.tell(ev.WorkspaceReleased(at=item.at), item)
         self.tell(ev.WorkspaceDeleted(at=item.at), item)
 
     def _machine_deleted(self, item: Evidence) -> None:

@@ -99,6 +99,7 @@ class _Reader:
         self._latest: datetime | None = None
         self._columns: tuple[kubectl.Column, ...] | None = None
         self._tracing = False
+        self._blanks = 0
         self._open: list[str] = []
 
     def read(self, line: RawLine) -> None:
@@ -117,7 +118,7 @@ class _Reader:
         if self._open:
             line = reading.lines - len(self._open) + 1
             raise BrokenFile(reading.label, line, "a value over several lines does not end")
-        if not reading.understood:
+        if reading.understood == self._blanks:
             raise BrokenFile(reading.label, 1, f"none of its {reading.lines} lines is a line of a Kaito log")
 
     def _read(self, line: RawLine) -> None:
@@ -151,6 +152,7 @@ class _Reader:
         text = line.text
         if not text.strip():
             self._columns = None
+            self._blanks += 1
             self._understood()
         elif self._columns is not None:
             self._take_row(line, kubectl.parse_row(self._columns, text))

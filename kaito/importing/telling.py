@@ -88,6 +88,8 @@ class _Teller:
         self._nodes = nodes
         self._instance_types = instance_types
         self._stories: dict[Life, Story] = {}
+        self._named: dict[str, list[Story]] = {}
+        """The stories by the bare name of their Workspace."""
         self._machines: dict[str, MachineStory] = {}
         self._unattributed: list[OddLine] = []
 
@@ -107,6 +109,7 @@ class _Teller:
         story = self._stories.get(life)
         if story is None:
             story = self._stories[life] = Story(life, self._instance_types.get(life, ""), self._nodes)
+            self._named.setdefault(life.key[1], []).append(story)
         return story
 
     def _take_provisioner(self, item: Evidence) -> None:
@@ -136,7 +139,7 @@ class _Teller:
 
     def _take_workload(self, item: Evidence) -> None:
         """The line names a workload without its namespace."""
-        named = [s for s in self._stories.values() if s.life.key[1] == item.name and not s.gone]
+        named = [story for story in self._named.get(item.name, ()) if not story.gone]
         if len(named) > 1:
             named = [story for story in named if story.state.workload == f"{item.text}/{item.name}"]
         if len(named) == 1:

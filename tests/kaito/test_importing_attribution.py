@@ -23,7 +23,7 @@ def imported(text: str) -> ImportResult:
 def history(result: ImportResult, workspace: Given) -> list[ev.WorkspaceEvent]:
     prefix = f"workspace/{workspace.key}/"
     found = [told for stream, told in result.histories.items() if stream.startswith(prefix)]
-    return [event for told in found for event, _ in told]  # type: ignore[misc]  # machine streams are not here
+    return [event for told in found for event, _ in told]
 
 
 def machines_of(result: ImportResult, workspace: Given) -> dict[str, str]:
