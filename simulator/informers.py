@@ -1,4 +1,4 @@
-"""The operator's informers in virtual time: the runtime's own reflector over watches of the virtual API server.
+"""The operator's informers in virtual time: the shipped reflector over watches of the virtual API server.
 
 What a live driver does with a thread and a socket is a notice in the engine here; the reflector, its
 backoff and the object store are the code that ships.
@@ -32,6 +32,7 @@ class Informer:
         self._resource = resource
         self._reflector = Reflector(random)
         self._watch: Watch | None = None
+        self._request: WatchRequest | None = None
         self.store.add_handler(lambda old, new: changed(resource, old, new))
 
     def start(self) -> None:
@@ -45,7 +46,8 @@ class Informer:
                 case List() as request:
                     self._list(request, now)
                 case WatchRequest() as request:
-                    self._open(request)
+                    if request != self._request:
+                        self._open(request)
                     return
                 case Wait(until=until):
                     self._engine.schedule(max(until - now, 0.0), self._advance)
@@ -65,12 +67,18 @@ class Informer:
             self._apply(self._reflector.on_list_page(page, now))
 
     def _open(self, request: WatchRequest) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        self._request = request
         self._watch = self._cluster.watch(
             self._resource,
             resource_version=request.resource_version,
             bookmarks=request.bookmarks,
-            on_ready=lambda: self._engine.schedule(0, self._deliver),
+            on_ready=self._ring,
         )
+
+    def _ring(self) -> None:
+        self._engine.schedule(0, self._deliver)
 
     def _deliver(self) -> None:
         watch, now = self._watch, self._engine.monotonic()
@@ -80,7 +88,7 @@ class Informer:
         if watch.ended and self._watch is watch:
             self._watch = None
             self._reflector.on_watch_ended(now)
-            self._advance()
+        self._advance()
 
     def _apply(self, deltas: tuple[Delta, ...]) -> None:
         for delta in deltas:

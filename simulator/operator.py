@@ -6,6 +6,7 @@ The other driver of the same code is the live one; neither knows the other.
 from __future__ import annotations
 
 from kaito.catalogue import Catalogue
+from kaito.runtime.cache import priority_of_change
 from kaito.runtime.executor import Executor
 from kaito.runtime.keys import WorkspaceKey
 from kaito.runtime.mapping import keys_of
@@ -67,8 +68,9 @@ class Operator:
             informer.start()
 
     def _on_change(self, resource: Resource, old: Object | None, new: Object | None) -> None:
+        priority = priority_of_change(old, new, self._engine.now())
         for key in keys_of(resource, old, new, self._caches):
-            self._queue.add(key, self._engine.monotonic())
+            self._queue.add(key, self._engine.monotonic(), priority=priority)
         self._arm()
 
     def _arm(self) -> None:

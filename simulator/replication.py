@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 
@@ -28,6 +29,9 @@ START = datetime(2024, 4, 5, 18, 29, 58, tzinfo=UTC)
 
 HORIZON = timedelta(hours=2)
 """How long a run may last in virtual time when something never settles."""
+
+LINGER_SECONDS = 1.0
+"""How long a run goes on after the last Workspace settled."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,24 +90,20 @@ class Replication:
         self._sightings: list[Sighting] = []
         self._created: dict[WorkspaceKey, datetime] = {}
         self._open: set[WorkspaceKey] = set()
+        self._over = False
         self.world = World(self.cluster, self.engine, generators, scenario.profile, failures)
         self.operator = Operator(self.cluster, self.engine, log, catalogue, scenario.settings, generators)
-        self._watch: Watch = self.cluster.watch(
-            WORKSPACES, on_ready=lambda: self.engine.schedule(0, self._look)
-        )
+        self._watch: Watch = self.cluster.watch(WORKSPACES, on_ready=self._ring)
 
     def run(self) -> Result:
         """Run to the end, or to the horizon."""
         self.operator.start()
         self.engine.schedule(0, self._create)
-        self.engine.run(
-            until=self._scenario.start + self._scenario.horizon,
-            stop=lambda: not self._open and bool(self._created),
-        )
+        self.engine.run(until=self._scenario.start + self._scenario.horizon, stop=lambda: self._over)
         return Result(
             sightings=tuple(self._sightings),
             ended_at=self.engine.now(),
-            settled=not self._open,
+            settled=self._over,
             reconciles=self.operator.reconciles,
             errors=tuple(self.operator.errors),
         )
@@ -117,13 +117,25 @@ class Replication:
             self._open.add(key)
             if self._scenario.delete_after is not None:
                 seconds = self._scenario.delete_after.total_seconds()
-                self.engine.schedule(seconds, lambda key=key: self._delete(key))
+                self.engine.schedule(seconds, partial(self._delete, key))
 
     def _delete(self, key: WorkspaceKey) -> None:
         try:
             self.cluster.delete(WORKSPACES, key.name, key.namespace)
         except NotFound:
-            self._open.discard(key)
+            self._close(key)
+
+    def _close(self, key: WorkspaceKey) -> None:
+        """Nothing more is to come of this one; after the last, the operator may still note what it sees."""
+        self._open.discard(key)
+        if not self._open:
+            self.engine.schedule(LINGER_SECONDS, self._end)
+
+    def _end(self) -> None:
+        self._over = not self._open
+
+    def _ring(self) -> None:
+        self.engine.schedule(0, self._look)
 
     def _look(self) -> None:
         for notification in self._watch.poll():
@@ -136,7 +148,7 @@ class Replication:
         sighting = Sighting(now, now - self._created[key], key, None if gone else object_)
         self._sightings.append(sighting)
         if gone or (self._scenario.delete_after is None and is_settled(object_)):
-            self._open.discard(key)
+            self._close(key)
         if self._on_sighting is not None:
             self._on_sighting(sighting)
 

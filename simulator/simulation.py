@@ -12,13 +12,15 @@ import msgspec
 import typer
 
 from kaito import durations
-from kaito.api.loading import load_workspaces
-from kaito.catalogue import load_catalogue
+from kaito.api.errors import InputError
+from kaito.api.loading import load_documents, repeated_names
+from kaito.catalogue import Catalogue, load_catalogue
 from kaito.problems import Problem
 from kaito.runtime.keys import WorkspaceKey, stream_prefix
 from kaito.runtime.ports import Object
 from kaito.runtime.settings import Settings
 from kaito.runtime.translation import conditions_of
+from kaito.validation import validate_create
 from simulator import overrides, rows
 from simulator.engine import Engine
 from simulator.profile import Profile, load
@@ -55,7 +57,7 @@ def run(request: Request) -> int:
     """
     if request.output not in OUTPUTS:
         raise Problem(f"--output: expected {', '.join(OUTPUTS)}, found {request.output}")
-    workspaces = tuple(load_workspaces(request.files))
+    workspaces = read_workspaces(request.files, load_catalogue())
     settings, profile = overrides.apply(request.assignments, Settings(), _profile(request.profile))
     engine = Engine(START)
     log = open_log(request.log, engine.now, create=True)
@@ -75,6 +77,28 @@ def run(request: Request) -> int:
     finally:
         log.close()
     return 0 if result.settled else EXIT_NEVER_SETTLED
+
+
+def read_workspaces(files: Sequence[str], catalogue: Catalogue) -> tuple[Object, ...]:
+    """The Workspaces of all files, as written.
+
+    Raises:
+        InputError: Every fault of every file, and everything that admission would refuse, one line each.
+    """
+    documents = []
+    messages: list[str] = []
+    for file in files:
+        try:
+            documents += load_documents(file)
+        except InputError as error:
+            messages += error.messages
+    messages += repeated_names(documents) if not messages else []
+    for document in documents:
+        refusals = validate_create(document.workspace, catalogue)
+        messages += [f"{document.place()}: {refusal}" for refusal in refusals]
+    if messages:
+        raise InputError(messages)
+    return tuple(document.object for document in documents)
 
 
 def _profile(name: str) -> Profile:

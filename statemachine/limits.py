@@ -19,5 +19,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     inference_timeout: float = 1800.0
     machine_usual_p50: float = 272.0
     machine_usual_p95: float = 481.0
-    inference_usual_p50: float = 590.0
-    inference_usual_p95: float = 1200.0
+    inference_usual_p50: float = 609.0
+    inference_usual_p95: float = 1140.0

@@ -31,7 +31,7 @@ from kaito.runtime.ports import (
 )
 from kaito.runtime.settings import Settings
 from kaito.validation import reconcile_refusal
-from statemachine.observations import ClusterView, ServiceView, WorkloadView, WorkspaceView
+from statemachine.observations import ClusterView, NodeView, PodView, ServiceView, WorkloadView, WorkspaceView
 from statemachine.state import Workspace as State
 
 CACHED = (WORKSPACES, MACHINES, NODES, PODS, SERVICES, DEPLOYMENTS, STATEFULSETS)
@@ -113,7 +113,7 @@ class Observer:
             refused=reconcile_refusal(workspace, self._catalogue),
         )
 
-    def _nodes(self, workspace: Workspace, state: State) -> tuple[translation.NodeView, ...]:
+    def _nodes(self, workspace: Workspace, state: State) -> tuple[NodeView, ...]:
         selector = workspace.resource.selector()
         if not selector:
             return ()
@@ -128,7 +128,7 @@ class Observer:
         found = self._caches[resource].get(key.name, key.namespace)
         return translation.workload_view(found, kind, uid) if found else None
 
-    def _pods(self, key: WorkspaceKey) -> tuple[translation.PodView, ...]:
+    def _pods(self, key: WorkspaceKey) -> tuple[PodView, ...]:
         pods = self._caches[PODS].select({"kaito.sh/workspace": key.name}, key.namespace)
         return tuple(translation.pod_view(pod) for pod in pods if not translation.is_deleting(pod))
 

@@ -13,7 +13,7 @@ import msgspec
 from kaito.runtime.executor import Executor, Target
 from kaito.runtime.keys import WorkspaceKey
 from kaito.runtime.observer import Observer
-from kaito.runtime.ports import ApiError, Clock
+from kaito.runtime.ports import ApiError, Clock, NotFound
 from kaito.runtime.repository import POISON, Loaded, Repository
 from kaito.runtime.translation import status_view
 from kaito.runtime.workqueue import Outcome
@@ -52,6 +52,8 @@ class Reconciler:
                     wakes.append(wake)
         except WrongExpectedVersion as error:
             return Reconciled(Outcome.REQUEUE, error=str(error))
+        except NotFound:
+            return Reconciled(Outcome.REQUEUE)  # gone since the picture; the next one shows it
         except ApiError as error:
             return self._retry(error)
         except POISON as error:

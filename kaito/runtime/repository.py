@@ -77,9 +77,9 @@ class Repository:
         except WrongExpectedVersion:
             self._loaded.pop(stream, None)
             raise
-        self._loaded[stream] = Loaded(state, appended.version)
+        loaded = self._loaded[stream] = Loaded(state, appended.version)
         self._note_life(key, uid, state)
-        return self._loaded[stream]
+        return loaded
 
     def _note_life(self, key: WorkspaceKey, uid: str, state: Workspace) -> None:
         lives = self._lives.setdefault(key, set())
