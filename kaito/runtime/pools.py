@@ -124,7 +124,7 @@ class PoolUnanswered(PoolError):
 
 
 class AgentPools(Protocol):
-    """The agent pools of one cluster. Every verb may raise `PoolError`, answers within seconds, retries nothing."""
+    """The agent pools of one cluster. Every verb may raise `PoolError`, answers soon and retries nothing."""
 
     def begin_create(self, spec: PoolSpec) -> Operation:
         """Submit a create-only PUT: a pool of this name that exists already is PoolRefused, never updated.
