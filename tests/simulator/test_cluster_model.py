@@ -236,7 +236,11 @@ def content_of(obj: Object) -> Object:
 
 
 TestClusterLife = ClusterLife.TestCase
-TestClusterLife.settings = settings(stateful_step_count=40)
+TestClusterLife.settings = settings(
+    # Short programs are quick and often end before anything interesting, hence more of them.
+    max_examples=4 * settings().max_examples,
+    stateful_step_count=50,
+)
 
 
 @given(seed=st.integers(0, 5), program=st.lists(st.tuples(NAMES, st.integers(0, 3)), max_size=20))

@@ -204,6 +204,30 @@ def test_history_expires_with_time(cluster: Cluster, clock: SetClock) -> None:
     assert cluster.watch(PODS, resource_version=since).poll()[0].object["code"] == 410
 
 
+def test_trimming_spares_the_last_minutes(cluster: Cluster, clock: SetClock) -> None:
+    for number in range(7):
+        cluster.create(PODS, a_pod(f"p{number}"))
+        clock.pass_seconds(101)
+
+    # The write at 606 s found the first one older than twice 300 s and forgot what was older than 300 s.
+    kept = str(int(cluster.resource_version) - 3)
+
+    assert told(cluster.watch(PODS, resource_version=kept).poll()) == [
+        ("ADDED", "p4"),
+        ("ADDED", "p5"),
+        ("ADDED", "p6"),
+    ]
+
+
+def test_compaction_cannot_reach_the_future(cluster: Cluster) -> None:
+    cluster.create(PODS, a_pod("a"))
+
+    cluster.compact(999)
+
+    assert len(cluster.list(PODS).items) == 1
+    assert cluster.watch(PODS, resource_version=cluster.resource_version).poll() == []
+
+
 # The bell
 
 

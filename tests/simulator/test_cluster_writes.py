@@ -438,6 +438,12 @@ def test_status_can_be_taken_away(cluster: Cluster) -> None:
     assert "status" not in cluster.get(WORKSPACES, "falcon")
 
 
+def test_null_status_is_no_status(cluster: Cluster) -> None:
+    created = cluster.create(DEPLOYMENTS, a_deployment())
+
+    assert cluster.update(DEPLOYMENTS, {**created, "status": None}, subresource="status") is created
+
+
 @pytest.mark.parametrize("verb", ["update", "merge", "json", "status"])
 def test_write_of_the_same_changes_nothing(cluster: Cluster, verb: str) -> None:
     cluster.create(WORKSPACES, a_workspace(labels={"a": "b"}))
@@ -515,6 +521,10 @@ def test_refused_patch_changes_nothing(
         (
             {"resource": {}},
             {"resource": {"count": 1, "instanceType": "Standard_NC12s_v3"}},
+        ),
+        (
+            {"resource": {"count": None, "instanceType": "x"}},
+            {"resource": {"count": 1, "instanceType": "x"}},
         ),
         (
             {"resource": {"count": 3, "instanceType": "x"}},

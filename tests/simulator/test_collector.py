@@ -181,6 +181,23 @@ def test_dependent_with_finalizer_is_marked_once(cluster: Cluster, workspace: Ob
     assert sweep(cluster) == 0
 
 
+def test_collector_deletes_by_uid(
+    cluster: Cluster, deployment: Object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uids: list[str] = []
+    delete = cluster.delete
+
+    def recorded(resource: Resource, name: str, namespace: str = "", **options: str) -> Object:
+        uids.append(options["uid"])
+        return delete(resource, name, namespace, **options)  # type: ignore[arg-type]  # all options are texts
+
+    cluster.delete(WORKSPACES, "falcon")
+    monkeypatch.setattr(cluster, "delete", recorded)
+    sweep(cluster)
+
+    assert uids == [deployment["metadata"]["uid"]]
+
+
 # Foreground
 
 
