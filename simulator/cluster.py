@@ -31,9 +31,6 @@ Admission = Callable[[str, Resource, Object | None, Object | None], None]
 It refuses by raising an ApiError, and changes neither object.
 """
 
-NAME_TRIES = 8
-"""Draws of a generated name before the last one is reported to exist already."""
-
 
 class Cluster(KubeApi):
     """One cluster's API server.
@@ -166,7 +163,7 @@ class Cluster(KubeApi):
         meta = metadata.read(kind, body)
         meta.namespace = writing.create_namespace(kind, meta, namespace)
         if not meta.name and meta.generate_name:
-            meta.name = self._free_name(kind, meta)
+            meta.name = self._identifiers.name(meta.generate_name, self._taken(kind, meta.namespace))
         now = writing.timestamp(self._now())
         new = writing.created(kind, body, meta, uid=self._identifiers.peek(), now=now)
         self._check(kind, "CREATE", new, None)
@@ -292,12 +289,8 @@ class Cluster(KubeApi):
             raise refusals.too_large(revision, self._storage.revision)
         return revision
 
-    def _free_name(self, kind: Kind, meta: metadata.ObjectMeta) -> str:
-        for _ in range(NAME_TRIES):
-            name = self._identifiers.name(meta.generate_name)
-            if self._storage.get(kind.resource, key_of(meta.namespace, name)) is None:
-                break
-        return name
+    def _taken(self, kind: Kind, namespace: str) -> Callable[[str], bool]:
+        return lambda name: self._storage.get(kind.resource, key_of(namespace, name)) is not None
 
 
 def _key(obj: Object) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Callable
 
 SUFFIX_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
 """Those of a generated name's suffix; upstream leaves out what could form words."""
 SUFFIX_LENGTH = 5
 BASE_LENGTH = 58
 """A longer generateName is cut, so that the name fits a DNS label."""
+
+NAME_TRIES = 8
 
 
 class Identifiers:
@@ -27,9 +30,16 @@ class Identifiers:
     def use(self) -> None:
         self._next = self._draw()
 
-    def name(self, base: str) -> str:
-        """A name from a generateName; not necessarily one that is free."""
-        return base[:BASE_LENGTH] + "".join(self._suffixes.choices(SUFFIX_CHARACTERS, k=SUFFIX_LENGTH))
+    def name(self, base: str, taken: Callable[[str], bool]) -> str:
+        """A name from a generateName; after some tries one that is taken, for the create to fail on."""
+        for _ in range(NAME_TRIES):
+            name = base[:BASE_LENGTH] + self._suffix()
+            if not taken(name):
+                break
+        return name
+
+    def _suffix(self) -> str:
+        return "".join(self._suffixes.choices(SUFFIX_CHARACTERS, k=SUFFIX_LENGTH))
 
     def _draw(self) -> str:
         return str(uuid.UUID(int=self._uids.getrandbits(128), version=4))

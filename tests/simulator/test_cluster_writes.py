@@ -134,19 +134,16 @@ def test_generated_name_extends_its_base(cluster: Cluster) -> None:
 
 
 def test_exhausted_generated_names_already_exist(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[str] = []
+    suffixes = iter(["taken"] * 2 + ["free0"] + ["taken"] * 8)
+    monkeypatch.setattr("simulator.identifiers.Identifiers._suffix", lambda _: next(suffixes))
+    cluster.create(PODS, a_pod("x-taken"))
 
-    def taken(_self: object, base: str) -> str:
-        tried.append(base)
-        return "taken"
-
-    monkeypatch.setattr("simulator.identifiers.Identifiers.name", taken)
-    cluster.create(PODS, a_pod("taken"))
-
-    with pytest.raises(AlreadyExists):
+    third = cluster.create(PODS, {"metadata": {"generateName": "x-"}})
+    with pytest.raises(AlreadyExists, match="x-taken"):
         cluster.create(PODS, {"metadata": {"generateName": "x-"}})
 
-    assert len(tried) == 8
+    assert third["metadata"]["name"] == "x-free0"
+    assert list(suffixes) == []
 
 
 def test_namespace_comes_from_request_or_body(cluster: Cluster) -> None:
