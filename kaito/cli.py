@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,10 +126,18 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"kaito {metadata.version('kaito-operator')}")
+        raise typer.Exit
+
+
 @app.callback()
 def kaito(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the trace of an error.")] = False,
 ) -> None:
     """GPU workspaces on Kubernetes: simulate them, and ask the logs what happened and why."""
@@ -142,10 +151,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     arguments = list(arguments) or ["--help"]
-    if arguments == ["--version"]:
-        print(f"kaito {metadata.version('kaito-operator')}")
-        return 0
-    verbose = arguments[0] in ("-v", "--verbose")
+    before_verb = takewhile(lambda argument: argument.startswith("-"), arguments)
+    verbose = not {"-v", "--verbose"}.isdisjoint(before_verb)
     try:
         _invoke(arguments)
         sys.stdout.flush()

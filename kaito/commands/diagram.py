@@ -59,7 +59,7 @@ def _draw(chosen: list[diagrams.Diagram], form: Form, path: Path) -> None:
 
 
 def _draw_to_stdout(chosen: list[diagrams.Diagram], form: Form) -> None:
-    if sys.stdout.isatty():
+    if output.is_terminal():
         raise Problem(f"--file: expected one for {form.value}, for standard output is a terminal")
     from kaito.drawings import diagram_figure
     from kaito.plots import written

@@ -25,9 +25,13 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
     """Print a table: drawn by Rich on a terminal, in columns like kubectl's elsewhere."""
-    if sys.stdout.isatty():
+    if is_terminal():
         _drawn(headers, rows, indent)
         return
     for text in columns([headers, *rows]):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
@@ -25,7 +25,10 @@ from kaito.commands.options import (
 from kaito.history import finding, instants, tables, why
 from kaito.history.chronicle import Chronicle
 from kaito.history.objects import object_list, workspace_object
+from kaito.problems import Problem
 from store.records import EventLog
+
+T = TypeVar("T")
 
 
 def events(
@@ -92,16 +95,14 @@ def asked(log: str, name: str, namespace: str, uid: str, at: str | None) -> tupl
     instant = None if at is None else instants.parse(at)
     with opened(log) as open_:
         chronicle = finding.find(open_, name, namespace, uid)
-        return _cut(open_, chronicle, instant, at)
-
-
-def _cut(
-    log: EventLog, chronicle: Chronicle, instant: instants.Instant, at: str | None
-) -> tuple[Chronicle, datetime]:
-    wall = WallClock().now()
-    now = wall if at == "now" else instants.default_now(chronicle, _end_of(log), wall)
-    resolved = instants.resolve(instant, chronicle, now)
+        resolved = _resolved(instant, chronicle, _end_of(open_), at)
     return chronicle.until(resolved), resolved
+
+
+def _resolved(instant: instants.Instant, chronicle: Chronicle, end: datetime, at: str | None) -> datetime:
+    wall = WallClock().now()
+    now = wall if at == "now" else instants.default_now(chronicle, end, wall)
+    return instants.resolve(instant, chronicle, now)
 
 
 def _end_of(log: EventLog) -> datetime:
@@ -113,23 +114,31 @@ def _end_of(log: EventLog) -> datetime:
 def _status_of_all(log: str, namespace: str, at: str | None, output_: Output) -> None:
     instant = None if at is None else instants.parse(at)
     with opened(log) as open_:
-        found = list(_existing(open_, finding.find_all(open_, namespace), instant, at))
+        chronicles, unreadable = finding.find_all(open_, namespace)
+        end = _end_of(open_) if chronicles else WallClock().now()
+    asked_at = [(chronicle, _resolved(instant, chronicle, end, at)) for chronicle in chronicles]
+    found = [(c.until(when), when) for c, when in asked_at if when >= c.created_at]
     if output_ is not Output.TABLE:
-        output.data(object_list([workspace_object(chronicle) for chronicle, _ in found]), output_)
+        output.data(object_list(_shown(found, lambda c, _: workspace_object(c), unreadable)), output_)
     elif found:
-        output.table(tables.LIST_COLUMNS, [tables.list_row(*pair) for pair in found])
+        output.table(tables.LIST_COLUMNS, _shown(found, tables.list_row, unreadable))
     else:
         where = f" in namespace {namespace}" if namespace else ""
         output.note(f"no Workspace{where} in the log")
+    for text in unreadable:
+        output.note(text)
 
 
-def _existing(
-    log: EventLog, chronicles: Iterable[Chronicle], instant: instants.Instant, at: str | None
-) -> Iterable[tuple[Chronicle, Any]]:
-    """Those that were there at the instant, each with the instant in its own history."""
-    for chronicle in chronicles:
-        wall = WallClock().now()
-        now = wall if at == "now" else instants.default_now(chronicle, _end_of(log), wall)
-        resolved = instants.resolve(instant, chronicle, now)
-        if resolved >= chronicle.created_at:
-            yield chronicle.until(resolved), resolved
+def _shown(
+    found: Iterable[tuple[Chronicle, datetime]],
+    show: Callable[[Chronicle, datetime], T],
+    unreadable: list[str],
+) -> list[T]:
+    """Each as ``show`` shows it; one that cannot be folded is told of in ``unreadable`` instead."""
+    shown = []
+    for chronicle, at in found:
+        try:
+            shown.append(show(chronicle, at))
+        except Problem as problem:
+            unreadable.append(str(problem))
+    return shown

@@ -9,6 +9,7 @@ import msgspec
 
 from kaito.history.chronicle import WORKSPACES, Chronicle, load
 from kaito.problems import Problem
+from store.errors import StoreError
 from store.records import EventLog
 
 
@@ -66,13 +67,23 @@ def newest(log: EventLog, named: Sequence[Life]) -> Chronicle:
     return max((load(log, life.stream) for life in named), key=lambda chronicle: chronicle.created_at)
 
 
-def find_all(log: EventLog, namespace: str = "") -> list[Chronicle]:
-    """The newest life of every Workspace, sorted by namespace and name."""
+def find_all(log: EventLog, namespace: str = "") -> tuple[list[Chronicle], list[str]]:
+    """The newest life of every Workspace, sorted by namespace and name; and what could not be read.
+
+    A stream that holds what nobody can decode is set aside: the others are as good as before.
+    """
     by_label: dict[tuple[str, str], list[Life]] = {}
     for life in lives(log):
         if namespace in ("", life.namespace):
             by_label.setdefault((life.namespace, life.name), []).append(life)
-    return [newest(log, by_label[key]) for key in sorted(by_label)]
+    found: list[Chronicle] = []
+    unreadable: list[str] = []
+    for key in sorted(by_label):
+        try:
+            found.append(newest(log, by_label[key]))
+        except StoreError as error:
+            unreadable.append(f"{'/'.join(key)}: {error}")
+    return found, unreadable
 
 
 def _qualified(name: str, namespace: str) -> tuple[str, str]:

@@ -124,6 +124,8 @@ def spells(chronicle: Chronicle, at: datetime) -> dict[str, tuple[Spell, ...]]:
 def _runs(known: Sequence[tuple[datetime, K]], until: datetime) -> list[tuple[K, datetime, datetime]]:
     """Equal neighbours joined, what lasts no time left out; the last one goes on until ``until``."""
     runs: list[tuple[K, datetime, datetime]] = []
+    if not known:
+        return runs
     ends = [*[at for at, _ in known[1:]], until]
     for (start, key), stop in zip(known, ends, strict=True):
         if stop <= start:

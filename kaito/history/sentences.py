@@ -116,7 +116,7 @@ _TEXTS: dict[type[StoredEvent], Callable[[Any], str]] = {
     ev.WorkspaceDeletionRequested: lambda e: "Deletion of the Workspace requested",
     ev.MachineDeletionRequested: lambda e: f"Deletion of Machine {e.machine} requested",
     ev.MachineDeleted: lambda e: f"Machine {e.machine} gone, as asked",
-    ev.WorkspaceReleased: lambda e: "No Machine is left: the finalizer is to be removed",
+    ev.WorkspaceReleased: lambda e: "Our finalizer is to be removed",
     ev.WorkspaceDeleted: lambda e: "Workspace gone from the API",
     mev.PoolCreationRequested: lambda e: f"Provisioner: pool {e.pool} of Machine {e.machine} requested",
     mev.MachineLaunchCompleted: lambda e: f"Provisioner: Machine {e.machine} launched",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TypeAlias
 
 import msgspec
@@ -13,6 +13,7 @@ from kaito.history.chronicle import Chronicle, Moment
 from kaito.history.sentences import clock, counted, describe, elapsed
 from kaito.history.waits import Wait, waits
 from statemachine import projection
+from statemachine.events import InferenceBecameReady
 from statemachine.state import Condition, ConditionStatus, ConditionType, SlotPhase, Stage, Workspace
 from store.records import Record
 
@@ -21,9 +22,14 @@ _Watch: TypeAlias = Callable[[Moment], object]
 KEPT = 2
 """Of a row of repeated events, how many at its start and at its end are shown."""
 
+MOST_LINKS = 24
+"""Of a chain that is longer than this, the middle is left out."""
+
+FIRST_LINKS = 6
+
 
 class Link(msgspec.Struct, frozen=True):
-    """One event of the chain. ``omitted`` events of its kind, much like it, stood between it and the next."""
+    """One event of the chain; ``omitted`` events between it and the next are not told."""
 
     position: int
     at: datetime
@@ -86,8 +92,17 @@ def _summary(last: Moment, moments: Sequence[Moment], at: datetime) -> Iterable[
         condition = projection.conditions(state).get(kind, Condition())
         found.append(f"The first condition that is not True: {_verdict(kind, condition, at)}")
     elif state.created_at is not None and state.workspace_ready.since is not None:
-        found.append(f"It took {elapsed(state.workspace_ready.since - state.created_at)} from its creation.")
+        found.append(
+            f"It took {_took(state.workspace_ready.since - state.created_at, moments)} from its creation."
+        )
     return found
+
+
+def _took(duration: timedelta, moments: Sequence[Moment]) -> str:
+    """The duration, as a range when what proved the readiness does not show its very time."""
+    proofs = [event for moment in moments if isinstance(event := moment.record.event, InferenceBecameReady)]
+    late = timedelta(seconds=proofs[-1].precision_seconds if proofs else 0.0)
+    return f"{elapsed(duration)} to {elapsed(duration + late)}" if late else elapsed(duration)
 
 
 def _verdict(kind: ConditionType, condition: Condition, at: datetime) -> str:
@@ -115,17 +130,12 @@ def _gone(last: Moment, moments: Sequence[Moment]) -> Iterable[str]:
 
 
 def _chain(moments: Sequence[Moment]) -> list[Link]:
-    """The creation, and the events since the present spell began that moved what the verdict rests on."""
+    """The creation, and the events of the present spell that moved what the verdict rests on."""
     state = moments[-1].state
     watched = _watch(state)
-    found = [moments[0].record]
-    before: object = watched(moments[0])
-    for moment in moments[1:]:
-        now = watched(moment)
-        if now != before:
-            found.append(moment.record)
-        before = now
-    return _shortened(_since_last_true(found, moments, state))
+    past = max((index for index, moment in enumerate(moments) if _is_over(moment, state)), default=0)
+    spell = [after.record for before, after in pairwise(moments[past:]) if watched(before) != watched(after)]
+    return _shortened([moments[0].record, *spell])
 
 
 def _watch(state: Workspace) -> _Watch:
@@ -167,18 +177,21 @@ def _machines(moment: Moment) -> object:
     return ready, launched, state.machine_ready, state.resource_ready.status
 
 
-def _since_last_true(found: list[Record], moments: Sequence[Moment], state: Workspace) -> list[Record]:
-    """Without what happened before the blocking condition was last True; the creation always stays."""
+def _is_over(moment: Moment, state: Workspace) -> bool:
+    """Whether the state after this moment no longer explains the present one.
+
+    A deletion starts anew; so does inference once the nodes are there, and any condition once it was True.
+    """
+    if state.stage is not Stage.LIVE:
+        return moment.state.stage is Stage.LIVE
     kind = blocking(state)
-    if kind is None or state.stage is not Stage.LIVE:
-        return found
-    good = [moment.record.position for moment in moments if _is_true(moment, kind)]
-    return [found[0], *[record for record in found[1:] if not good or record.position > good[-1]]]
-
-
-def _is_true(moment: Moment, kind: ConditionType) -> bool:
+    if kind is None:
+        return False
+    nodes_missing = moment.state.resource_ready.status is not ConditionStatus.TRUE
     condition = projection.conditions(moment.state).get(kind, Condition())
-    return condition.status is ConditionStatus.TRUE
+    return condition.status is ConditionStatus.TRUE or (
+        kind is ConditionType.INFERENCE_READY and nodes_missing
+    )
 
 
 def _shortened(records: Sequence[Record]) -> list[Link]:
@@ -193,7 +206,11 @@ def _shortened(records: Sequence[Record]) -> list[Link]:
         links += [_link(record) for record in alike[: KEPT - 1]]
         links += [_link(alike[KEPT - 1], left_out)]
         links += [_link(record) for record in alike[-KEPT:]]
-    return links
+    if len(links) <= MOST_LINKS:
+        return links
+    left_out = len(links) - MOST_LINKS
+    break_ = msgspec.structs.replace(links[FIRST_LINKS - 1], omitted=left_out)
+    return [*links[: FIRST_LINKS - 1], break_, *links[FIRST_LINKS + left_out :]]
 
 
 def _link(record: Record, omitted: int = 0) -> Link:
@@ -210,7 +227,7 @@ def lines(story: Story) -> list[str]:
     for link in story.chain:
         found.append(f"  {link.position:>{width}}  {clock(link.at)}  {link.text}")
         if link.omitted:
-            found.append(f"  {'':>{width}}  … {counted(link.omitted, 'more event')} like it")
+            found.append(f"  {'':>{width}}  … {counted(link.omitted, 'more event')}")
     if not story.waits:
         return [*found, "", "Nothing is waited for."]
     for wait in story.waits:
