@@ -102,7 +102,7 @@ class SlotPhase(IntEnum):
     USABLE = 5
 
 
-_USABLE = SlotPhase.USABLE
+_READY, _USABLE = SlotPhase.READY, SlotPhase.USABLE
 
 
 class Trouble(StrEnum):
@@ -205,6 +205,13 @@ class Workspace(msgspec.Struct, kw_only=True):
     def waiting(self) -> int:
         """How many slots have no usable node yet."""
         return len([slot for slot in self.slots if slot.phase is not _USABLE])
+
+    @property
+    def missing(self) -> int:
+        """How many slots need a Machine still: all but those with a usable node or one that was brought."""
+        return len(
+            [slot for slot in self.slots if slot.phase < _READY or (slot.machine and slot.phase < _USABLE)]
+        )
 
     @property
     def left(self) -> str:

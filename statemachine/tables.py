@@ -38,7 +38,7 @@ Event = type[ev.WorkspaceEvent]
 ConditionRow = tuple[ConditionType, Event, ConditionStatus, ConditionStatus, Template, str]
 
 PENDING: Final = "CreateMachinePending"
-CREATING: Final = "creating {w.waiting} machines"
+CREATING: Final = "creating {w.missing} machines"
 RESOURCE_FAILED: Final = "workspaceResourceStatusFailed"
 INFERENCE_PENDING: Final = "WorkspaceInferenceStatusPending"
 INFERENCE_FAILED: Final = "WorkspaceInferenceStatusFailed"

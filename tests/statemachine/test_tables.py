@@ -34,7 +34,7 @@ STATES: dict[str, list[str]] = {
 }
 
 PUBLISHED = {
-    ("MachineReady", "Unknown", "CreateMachinePending", "creating {w.waiting} machines"),
+    ("MachineReady", "Unknown", "CreateMachinePending", "creating {w.missing} machines"),
     ("MachineReady", "False", "machineFailedCreation", "{e.message}"),
     (
         "MachineReady",
