@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kaito.api.errors import InvalidObject
 from kaito.api.meta import ApiModel, Count, Flag, ObjectMeta, Text, Time
-from kaito.api.reading import read_lenient, read_strict
+from kaito.api.reading import identity_findings, read_lenient, read_strict
 
 API_VERSION = "karpenter.sh/v1alpha5"
 KIND = "Machine"
@@ -124,6 +124,7 @@ class Machine(ApiModel):
             InvalidObject: Every unknown, missing or ill-typed field.
         """
         machine, findings = read_strict(cls, obj)
+        findings += identity_findings(obj, API_VERSION, KIND)
         if machine is None or findings:
             raise InvalidObject(findings)
         return machine

@@ -37,6 +37,9 @@ class ApiModel(BaseModel):
     REQUIRED: ClassVar[tuple[str, ...]] = ()
     """Aliases that the CRD requires inside this object; the models are more patient."""
 
+    MISPLACED: ClassVar[dict[str, str]] = {}
+    """Fields that other kinds have here, each with what is expected instead."""
+
     CRD_DEFAULTS: ClassVar[tuple[str, ...]] = ()
     """Fields whose default is the API server's: they belong to the stored object even when not written."""
 

@@ -27,7 +27,7 @@ _EXPECTED = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
-    "invalid_key": "a string as key",
+    "string_unicode": "text that is valid Unicode",
     "timezone_aware": "a time with its zone, such as 2024-04-05T18:29:58Z",
 }
 _TIME = "a time such as 2024-04-05T18:29:58Z"
@@ -60,6 +60,16 @@ def read_lenient(model: type[Model], obj: Any) -> tuple[Model, list[Finding]]:
                 obj = _without(obj, details["loc"][:2])
 
 
+def identity_findings(obj: Any, api_version: str, kind: str) -> list[Finding]:
+    """Whether apiVersion and kind, where present, are these."""
+    found = obj if isinstance(obj, dict) else {}
+    return [
+        Finding(field, wanted, printable(found[field]))
+        for field, wanted in (("apiVersion", api_version), ("kind", kind))
+        if isinstance(found.get(field), str) and found[field] != wanted
+    ]
+
+
 def _without(obj: Any, path: Sequence[int | str]) -> Any:
     """A copy that lacks the value at the path."""
     key = path[0]
@@ -71,7 +81,9 @@ def _without(obj: Any, path: Sequence[int | str]) -> Any:
 
 def _findings(error: ValidationError) -> Iterator[Finding]:
     for details in error.errors(include_url=False):
-        yield Finding(_dotted(details["loc"]), _expectation(details), describe(_input(details)))
+        # That a key of an object is no string is told with the unknown fields.
+        if details["type"] != "invalid_key":
+            yield Finding(_dotted(details["loc"]), _expectation(details), describe(_input(details)))
 
 
 def _input(details: ErrorDetails) -> Any:
@@ -120,7 +132,8 @@ def _unlisted(model: type[ApiModel], obj: Any, path: str) -> Iterator[Finding]:
     for key, value in obj.items():
         if key not in known:
             where = join(path, str(key))
-            yield Finding(where, _nearest(str(key), list(known)), printable(str(key)))
+            expected = model.MISPLACED.get(key) or _nearest(str(key), list(known))
+            yield Finding(where, expected, printable(str(key)))
         elif (child := known[key]) is not None:
             yield from _unlisted_below(child, value, join(path, key))
     for name in model.REQUIRED:

@@ -6,13 +6,13 @@ defaults, just as the API server does not reach into a parent that is not there.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
 from kaito.api.errors import Finding, InvalidObject
 from kaito.api.meta import ApiModel, Condition, Count, LabelSelector, ObjectMeta, SelectorNotFlat, Text
-from kaito.api.reading import read_lenient, read_strict
+from kaito.api.reading import identity_findings, read_lenient, read_strict
 
 API_VERSION = "kaito.sh/v1alpha1"
 KIND = "Workspace"
@@ -123,6 +123,7 @@ class WorkspaceStatus(ApiModel):
 
 class Workspace(ApiModel):
     REQUIRED = ("apiVersion", "kind")
+    MISPLACED: ClassVar = {"spec": "resource, inference and tuning at the top level"}
 
     api_version: Text = API_VERSION
     kind: Text = KIND
@@ -153,7 +154,7 @@ class Workspace(ApiModel):
             InvalidObject: Every unknown, missing or ill-typed field.
         """
         workspace, findings = read_strict(cls, obj)
-        findings += identity_findings(obj)
+        findings += identity_findings(obj, API_VERSION, KIND)
         if workspace is None or findings:
             raise InvalidObject(findings)
         return workspace
@@ -188,14 +189,3 @@ class Workspace(ApiModel):
     def needs_gpu(self) -> bool:
         """Whether the nodes must offer GPUs: the published test, the instance type contains Standard_N."""
         return _GPU_MARK in self.resource.instance_type
-
-
-def identity_findings(obj: Any) -> list[Finding]:
-    """Whether apiVersion and kind, where present, say that this is a Workspace."""
-    wanted = (("apiVersion", API_VERSION), ("kind", KIND))
-    found = obj if isinstance(obj, dict) else {}
-    return [
-        Finding(field, value, str(found[field]))
-        for field, value in wanted
-        if isinstance(found.get(field), str) and found[field] != value
-    ]

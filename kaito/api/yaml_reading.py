@@ -12,6 +12,8 @@ from kaito.api.errors import InputError, printable
 
 _LoaderBase: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
 MOST_VALUES = 100_000
 """Values in one document once its aliases are written out; real manifests stay far below."""
 
@@ -93,8 +95,9 @@ class _Walk:
         for key, value in node.value:
             name = str(key.value)
             child = f"{path}.{printable(name)}" if path else printable(name)
-            if not isinstance(key, yaml.ScalarNode):
-                raise self._refusal(key, path, "a string as key", "a list or mapping")
+            if not isinstance(key, yaml.ScalarNode) or key.tag not in _KEY_TAGS:
+                shown = printable(name) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                raise self._refusal(key, path, "a string as key", f"{shown}; quotes make it one")
             if name in seen:
                 raise self._refusal(key, child, "each key once", f"{printable(name)} again")
             seen.add(name)

@@ -18,6 +18,17 @@ from kaito.catalogue.entries import InstanceType, Preset
 _HERE = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml")
 _AT = re.compile(r"^(?P<why>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_LISTED = re.compile(r"Object (?P<kind>contains unknown|missing required) field `(?P<field>\w+)`")
+_TYPE = re.compile(r"`([^`]*)`")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a string",
+    "bool": "true or false",
+    "object": "a mapping",
+    "array": "a list",
+    "null": "nothing",
+}
 _FIELD = re.compile(r"^(?P<field>\w+): (?P<why>.*)$", re.DOTALL)
 
 
@@ -110,13 +121,29 @@ def _read(path: Path, kind: Any) -> Any:
 
 
 def _message(path: Path, document: yaml_reading.Parsed, error: Exception) -> str:
-    """One line from a validation error: ``FILE:LINE: FIELD: reason``."""
+    """One line from a validation error: ``FILE:LINE: FIELD: expected …, found …``."""
     at = _AT.match(str(error))
-    why, field = (at["why"], (at["path"] or "").lstrip(".")) if at else (str(error), "")
+    why, field = (at["why"], (at["path"] or "")) if at else (str(error), "")
+    field = field.replace("[...]", "").lstrip(".")
     if own := _FIELD.match(why):
-        why, field = own["why"], f"{field}.{own['field']}".lstrip(".")
-    elif unknown := re.fullmatch(r"Object (?:contains unknown|missing required) field `(\w+)`", why):
-        why = "expected a known field" if "unknown" in why else "expected a value, found nothing"
-        field = f"{field}.{unknown[1]}".lstrip(".")
-    line = document.line_of(field)
-    return f"{path}:{line}: {field}: {why[:1].lower()}{why[1:]}".replace(" : ", " ")
+        field, why = f"{field}.{own['field']}".lstrip("."), own["why"]
+    elif listed := _LISTED.fullmatch(why):
+        field = f"{field}.{listed['field']}".lstrip(".")
+        why = (
+            "expected a known field"
+            if listed["kind"] == "contains unknown"
+            else "expected a value, found nothing"
+        )
+    where = f"{path}:{document.line_of(field)}:"
+    return f"{where} {field}: {_worded(why)}" if field else f"{where} {_worded(why)}"
+
+
+def _worded(why: str) -> str:
+    """The library's sentence in the words of all our messages."""
+    why = why.replace("Invalid enum value ", "expected another value, found ")
+    why = _TYPE.sub(lambda found: _listed([_WORDS.get(word, word) for word in found[1].split(" | ")]), why)
+    return why.replace("Expected ", "expected ").replace(", got ", ", found ")
+
+
+def _listed(words: list[str]) -> str:
+    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)

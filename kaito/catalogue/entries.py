@@ -56,7 +56,8 @@ class Tuning(Entry, frozen=True, kw_only=True):
     tag: str
 
     def __post_init__(self) -> None:
-        durations.parse(self.readiness_timeout)
+        for complaint in _timeout_complaints(self.readiness_timeout):
+            raise ValueError(complaint)
 
 
 class Preset(Entry, frozen=True, kw_only=True):
@@ -127,9 +128,17 @@ class InstanceType(Entry, frozen=True, kw_only=True):
 
 def _complaints(preset: Preset) -> list[str]:
     """What the fields cannot say alone; each text starts with the field."""
-    found = [*_timeout_complaints(preset), *_image_complaints(preset), *_disk_complaints(preset)]
+    found = [
+        *_timeout_complaints(preset.readiness_timeout),
+        *_image_complaints(preset),
+        *_disk_complaints(preset),
+    ]
     if preset.distributed and not preset.world_size:
         found.append("worldSize: expected at least 1 for a distributed model, found 0")
+    if preset.world_size > preset.gpus:
+        found.append(
+            f"worldSize: expected at most one process a GPU ({preset.gpus}), found {preset.world_size}"
+        )
     for field, flags in (
         ("launcherFlags", preset.launcher_flags),
         ("rendezvousFlags", preset.rendezvous_flags),
@@ -139,12 +148,12 @@ def _complaints(preset: Preset) -> list[str]:
     return found
 
 
-def _timeout_complaints(preset: Preset) -> list[str]:
+def _timeout_complaints(text: str) -> list[str]:
     try:
-        seconds = preset.readiness_timeout_seconds
+        seconds = durations.parse(text).total_seconds()
     except ValueError as error:
         return [f"readinessTimeout: {error}"]
-    return [] if seconds > 0 else ["readinessTimeout: expected more than 0s, found 0s"]
+    return [] if seconds > 0 else [f"readinessTimeout: expected more than 0s, found {text}"]
 
 
 def _image_complaints(preset: Preset) -> list[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from kaito.api.errors import Finding, InvalidObject
-from kaito.api.reading import read_lenient, read_strict
-from kaito.api.workspace import Workspace, identity_findings
+from kaito.api.reading import identity_findings, read_lenient, read_strict
+from kaito.api.workspace import API_VERSION, KIND, Workspace
 from kaito.catalogue.catalogue import Catalogue
 from kaito.validation.change import check_change
 from kaito.validation.creation import check_creation
@@ -44,7 +44,10 @@ def validate_update(old: Workspace | Any, new: Workspace | Any, catalogue: Catal
     if after is not None and after.metadata.deletion_timestamp is not None:
         return []
     if before is not None and after is not None:
-        check_change(before, after, report)
+        try:
+            check_change(before, after, report)
+        except RecursionError:
+            report.add("expected two objects that can be compared, found too many levels", "object")
     return report.lines()
 
 
@@ -68,11 +71,24 @@ def reconcile_refusal(workspace: Workspace, catalogue: Catalogue) -> str:
 def _read(obj: Workspace | Any, report: Report) -> Workspace | None:
     if isinstance(obj, Workspace):
         return obj
-    workspace, findings = read_strict(Workspace, obj)
-    for finding in identity_findings(obj) + findings:
+    workspace, findings = read_strict(Workspace, _lifted(obj))
+    if _has_spec(obj):
+        findings.append(Finding("spec", Workspace.MISPLACED["spec"], "spec"))
+    for finding in identity_findings(obj, API_VERSION, KIND) + findings:
         if not _is_said_elsewhere(finding, readable=workspace is not None):
             report.found(finding)
     return workspace
+
+
+def _has_spec(obj: Any) -> bool:
+    return isinstance(obj, dict) and isinstance(obj.get("spec"), dict)
+
+
+def _lifted(obj: Any) -> Any:
+    """With what stands under ``spec`` at the top, so that its faults are told along with its place."""
+    if not _has_spec(obj):
+        return obj
+    return {**obj["spec"], **{key: value for key, value in obj.items() if key != "spec"}}
 
 
 def _is_said_elsewhere(finding: Finding, *, readable: bool) -> bool:
