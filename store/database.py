@@ -48,6 +48,23 @@ CAUSES = {
 """SQLite's primary result codes in plain words."""
 
 
+class Transaction:
+    """The context of `Database.writing`; a class, because a generator would cost more than the locks."""
+
+    __slots__ = ("_cursor", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cursor: Any = None
+
+    def __enter__(self) -> Any:
+        self._cursor = self._database.begin()
+        return self._cursor
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._database.end(self._cursor, error)
+
+
 class Database:
     """The connection, its lock, its transactions.
 
@@ -62,6 +79,7 @@ class Database:
         self._lock = lock
         self._threads = RLock()
         self._process = os.getpid()
+        self.is_sqlite = engine.dialect.name == "sqlite"
         self._broken = ""
         self._in_transaction = False
         with self._between_processes(), self.translated():
@@ -69,10 +87,6 @@ class Database:
             self._driver: Any = self.connection.connection.driver_connection
             self._abandoned = finalize(self, _abandon, self.connection, lock, self._process)
             self._prepare()
-
-    @property
-    def is_sqlite(self) -> bool:
-        return self.engine.dialect.name == "sqlite"
 
     def _prepare(self) -> None:
         """Touch the file, so that a WAL left by a killed process is recovered now, under the lock."""
@@ -99,28 +113,50 @@ class Database:
         elif not self.is_sqlite:
             self._driver.rollback()
 
-    @contextmanager
-    def writing(self) -> Iterator[Any]:
+    def writing(self) -> Transaction:
         """A cursor in a transaction that excludes all other writers; any exception rolls it back.
 
         When COMMIT itself fails with an I/O error, whether the transaction is on disk is unknown, and a
         repeated sync may be answered with success although the pages were dropped. So nothing more is
         written through this connection.
         """
-        with self._threads, self._between_processes(), self.translated():
+        return Transaction(self)
+
+    def begin(self) -> Any:
+        """Take all locks in their order, threads before processes before the database's own."""
+        self._threads.acquire()
+        try:
             self._require_own_process()
-            cursor = self._begin()
+            if self._lock is not None:
+                self._lock.acquire()
             try:
-                yield cursor
-                self._commit()
+                return self._begin()
             except BaseException:
-                self._roll_back()
+                self._release_lock()
                 raise
-            finally:
-                self._in_transaction = False
-                cursor.close()
-                if self.connection.in_transaction():
-                    self.connection.rollback()
+        except BaseException as error:
+            self._threads.release()
+            self._raise_translated(error)
+            raise
+
+    def end(self, cursor: Any, error: BaseException | None) -> None:
+        """Commit, or roll back because of ``error``, and let go of all locks."""
+        try:
+            if error is None:
+                self._commit()
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            if error is not None:
+                self._roll_back()
+            self._in_transaction = False
+            cursor.close()
+            if self.connection.in_transaction():
+                self.connection.rollback()
+            self._release_lock()
+            self._threads.release()
+            self._raise_translated(error)
 
     def _begin(self) -> Any:
         if self._broken:
@@ -147,6 +183,10 @@ class Database:
         """The error that led here is the one to report, not a second one."""
         with suppress(self._driver_error()):
             self._driver.rollback()
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     @contextmanager
     def any_bytes(self) -> Iterator[Any]:
@@ -177,12 +217,18 @@ class Database:
         """Turn driver errors into `LogUnavailable` with one clear line."""
         try:
             yield
-        except DBAPIError as error:
+        except Exception as error:
+            self._raise_translated(error)
+            raise
+
+    def _raise_translated(self, error: BaseException | None) -> None:
+        """Raise `LogUnavailable` from an error of the driver, a lock or the file; pass others by."""
+        if isinstance(error, DBAPIError):
             raise LogUnavailable(f"{self.label}: {explain(error.orig or error)}") from error
-        except (TimeoutError, PermissionError) as error:
-            raise LogUnavailable(f"{self.label}: {error}") from error
-        except self._driver_error() as error:
+        if isinstance(error, self._driver_error()):
             raise LogUnavailable(f"{self.label}: {explain(error)}") from error
+        if isinstance(error, TimeoutError | PermissionError):
+            raise LogUnavailable(f"{self.label}: {error}") from error
 
     def close(self) -> None:
         """Close the connection; the last one of a file checkpoints its WAL, hence under the lock."""

@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 def timestamp(time: datetime) -> str:
     """The fixed-width text of an aware UTC time; microseconds are kept, also when they are zero."""
-    return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return time.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def moment(text: str) -> datetime:
@@ -74,10 +74,8 @@ def batch(
     encoded = [codec.encode(event) for event in events]
     identity = command_id or sha256(_encode(encoded)).hexdigest()
     size = len(encoded)
-    ids = [
-        sha256(_encode((stream, expected_version, identity, ordinal, size))).hexdigest()
-        for ordinal in range(size)
-    ]
+    prefix = f"{len(stream)}:{stream} {expected_version} {size} "
+    ids = [sha256(f"{prefix}{ordinal} {identity}".encode()).hexdigest() for ordinal in range(size)]
     return Batch(events, encoded, ids)
 
 

@@ -114,7 +114,7 @@ class SqlEventLog:
             if fresh:
                 self._insert(cursor, fresh)
                 epoch = max(row.epoch for row in fresh)
-                if epoch > self._tip(cursor, "")[1]:
+                if epoch > self._totals(cursor)[1]:
                     self._raise_fence(cursor, epoch)
         return len(fresh)
 
@@ -131,9 +131,18 @@ class SqlEventLog:
 
     def _tip(self, cursor: Any, stream: str) -> tuple[int, int, int, str]:
         """Last position and highest epoch of the log, version and hash of the stream."""
-        self._sql.tips.run(cursor, (stream,))
-        position, epoch, version, last_hash = cursor.fetchone()
-        return position or 0, epoch or 0, version or 0, last_hash or GENESIS
+        self._sql.tip.run(cursor, (stream,))
+        found = cursor.fetchone()
+        if found is None:
+            return *self._totals(cursor), 0, GENESIS
+        position, epoch, version, last_hash = found
+        return position, epoch or 0, version, last_hash
+
+    def _totals(self, cursor: Any) -> tuple[int, int]:
+        """Last position and highest epoch of the log."""
+        self._sql.totals.run(cursor)
+        position, epoch = cursor.fetchone()
+        return position or 0, epoch or 0
 
     def _repeated(self, cursor: Any, stream: str, new: Batch, expected: int, actual: int) -> Appended:
         """Answer a repeated append with what it wrote, or refuse the expected version."""
@@ -191,12 +200,12 @@ class SqlEventLog:
     def highest_epoch(self) -> int:
         """The epoch an append must at least have; 0 in a log nobody has led."""
         with self.database.reading() as cursor:
-            return self._tip(cursor, "")[1]
+            return self._totals(cursor)[1]
 
     def last_position(self) -> int:
         """The position of the newest event, 0 in an empty log."""
         with self.database.reading() as cursor:
-            return self._tip(cursor, "")[0]
+            return self._totals(cursor)[0]
 
     def rows(self, *, after: int = 0) -> Iterator[Row]:
         """The rows as they are stored, in global order, whatever has been done to them.

@@ -34,9 +34,14 @@ class Statement:
         compiled: Any = element.compile(dialect=engine.dialect)
         self.sql: str = compiled.string
         self._names = names
-        self._constants = {name: value for name, value in compiled.params.items() if name not in names}
-        self._places: list[str] | None = compiled.positiontup
-        self._as_given = self._places == list(names)
+        places: list[str] | None = compiled.positiontup
+        self._as_given = places == list(names)
+        self._named = places is None
+        self._constants: dict[str, object] = {
+            name: value for name, value in compiled.params.items() if name not in names
+        }
+        self._template = [self._constants.get(name) for name in places or ()]
+        self._slots = [(place, names.index(name)) for place, name in enumerate(places or ()) if name in names]
 
     def run(self, cursor: Any, values: Sequence[object] = ()) -> None:
         cursor.execute(self.sql, values if self._as_given else self._arranged(values))
@@ -46,8 +51,12 @@ class Statement:
 
     def _arranged(self, values: Sequence[object]) -> Any:
         """The values as the driver wants them: by name, or once for each place in the text."""
-        named = dict(zip(self._names, values, strict=True)) | self._constants
-        return named if self._places is None else [named[place] for place in self._places]
+        if self._named:
+            return dict(zip(self._names, values, strict=True)) | self._constants
+        arguments = self._template.copy()
+        for place, source in self._slots:
+            arguments[place] = values[source]
+        return arguments
 
 
 class Statements:
@@ -61,19 +70,19 @@ class Statements:
         of_stream = events.stream == stream
         columns = [column.name for column in schema.events.columns]
 
-        newest = select(events.version).where(of_stream).order_by(events.version.desc()).limit(1)
         highest = select(fences.epoch).where(fences.name == schema.FENCE).scalar_subquery()
-        self.tips = Statement(
-            select(
-                select(func.max(events.position)).scalar_subquery(),
-                highest,
-                newest.scalar_subquery(),
-                newest.with_only_columns(events.hash).scalar_subquery(),
-            ),
+        end = select(func.max(schema.events.alias("log").c.position)).scalar_subquery()
+        self.totals = Statement(select(end, highest), engine)
+        """Last position and highest epoch of the log."""
+        self.tip = Statement(
+            select(end, highest, events.version, events.hash)
+            .where(of_stream)
+            .order_by(events.version.desc())
+            .limit(1),
             engine,
             "stream",
         )
-        """Last position and highest epoch of the log, last version and hash of a stream, in one statement."""
+        """The same, with last version and hash of a stream; no row where the stream has none."""
 
         self.add = Statement(
             insert(schema.events).values({name: bindparam(name) for name in columns}), engine, *columns

@@ -57,7 +57,10 @@ def _value(name: str, hint: Any) -> Any:
         bool: True,
         datetime: START,
     }
-    return Limits(machine_timeout=420.25) if hint is Limits else values[hint]
+    if hint is Limits:
+        names = [field.name for field in msgspec.structs.fields(Limits)]
+        return Limits(**{name: 100.5 + place for place, name in enumerate(names)})
+    return values[hint]
 
 
 def times() -> st.SearchStrategy[datetime]:
