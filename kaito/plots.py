@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from kaito import durations
+from kaito.files import write_whole
 from kaito.history.timeline import Phase, Timeline, span_text
 
 STYLE: Any = {
@@ -54,14 +55,7 @@ WIDTH_INCHES = 10.0
 
 def save(figure: Figure, path: Path, kind: str = "") -> None:
     """Write a figure as svg or png, by the file's suffix unless told, whole or not at all."""
-    drawn = written(figure, kind or path.suffix.lower().removeprefix("."))
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(drawn)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, [written(figure, kind or path.suffix.lower().removeprefix("."))])
 
 
 def written(figure: Figure, kind: str) -> bytes:

@@ -11,6 +11,7 @@ import typer
 
 from kaito import diagrams
 from kaito.commands import output
+from kaito.files import write_whole
 from kaito.problems import Problem
 
 
@@ -36,7 +37,7 @@ def diagram(
     if form is Form.MERMAID:
         text = diagrams.mermaid(diagrams.diagram(condition)) if condition else diagrams.page()
         if file:
-            Path(file).write_text(text + "\n", encoding="utf-8")
+            write_whole(Path(file), [f"{text}\n".encode()])
         else:
             output.line(text)
     elif file:

@@ -10,6 +10,7 @@ import typer
 
 from kaito.commands import output
 from kaito.commands.options import DEFAULT_LOG, LogUrl, opened
+from kaito.files import write_whole
 from kaito.history.sentences import counted
 from kaito.problems import Problem
 from store import jsonlines
@@ -18,8 +19,6 @@ from store.chain import verify as findings_of
 if TYPE_CHECKING:
     from kaito.importing.evidence import OddLine
     from kaito.importing.importer import ImportResult
-    from store.log import SqlEventLog
-    from store.memory import MemoryEventLog
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -50,7 +49,7 @@ def import_(
         typer.Option("--year", min=1970, max=9998, help="The year of klog lines, when no line shows it."),
     ] = None,
 ) -> None:
-    """Append what logs of Kaito's own controllers prove, or restore an export."""
+    """Append what logs of Kaito's controllers prove; restore an export."""
     exports = [path for path in files if _is_export(path)]
     if not exports:
         _import_logs(files, log, partial, verbose, year)
@@ -67,19 +66,19 @@ def export(
     ] = STDOUT,
     log: LogUrl = DEFAULT_LOG,
 ) -> None:
-    """Write every event as one JSON object a line, in global order."""
+    """Write each event as a JSON object a line, in global order."""
     with opened(log) as open_:
         if file == STDOUT:
             sys.stdout.flush()
             for line in jsonlines.export(open_):
                 sys.stdout.buffer.write(line)
         else:
-            _write(Path(file), open_)
+            write_whole(Path(file), jsonlines.export(open_))
 
 
 @app.command()
 def verify(log: LogUrl = DEFAULT_LOG) -> None:
-    """Check the log's integrity; say what was changed, and exit with 1 when anything was."""
+    """Check that nothing was changed; exit with 1 if it was."""
     with opened(log) as open_:
         found = findings_of(open_)
         events = sum(head.version for head in open_.streams()) if not found else 0
@@ -152,15 +151,3 @@ def _show(what: str, lines: tuple[OddLine, ...]) -> None:
     for odd in lines:
         why = f" ({odd.why})" if odd.why else ""
         output.note(f"{odd.file}:{odd.line}: {what}{why}: {odd.excerpt}")
-
-
-def _write(path: Path, log: SqlEventLog | MemoryEventLog) -> None:
-    """Write beside the file and rename, so that a failure leaves what was there."""
-    beside = path.with_name(f"{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            file.writelines(jsonlines.export(log))
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
