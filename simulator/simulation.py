@@ -44,6 +44,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     delete_after: timedelta | None
     horizon: timedelta
     assignments: tuple[str, ...]
+    presets: Path | None
     output: str
     watch: bool
     plot: Path | None
@@ -57,7 +58,8 @@ def run(request: Request) -> int:
     """
     if request.output not in OUTPUTS:
         raise Problem(f"--output: expected {', '.join(OUTPUTS)}, found {request.output}")
-    workspaces = read_workspaces(request.files, load_catalogue())
+    catalogue = load_catalogue(request.presets)
+    workspaces = read_workspaces(request.files, catalogue)
     settings, profile = overrides.apply(request.assignments, Settings(), _profile(request.profile))
     engine = Engine(START)
     log = open_log(request.log, engine.now, create=True)
@@ -70,7 +72,7 @@ def run(request: Request) -> int:
             horizon=request.horizon,
             delete_after=request.delete_after,
         )
-        result = _replicate(scenario, log, engine, request)
+        result = _replicate(scenario, log, engine, catalogue, request)
         _report(scenario, result, request)
         if request.plot is not None:
             _plot(log, creation_keys(workspaces)[0], request.plot)
@@ -114,13 +116,13 @@ def _seed(seed: int, log: EventLog, keys: Sequence[WorkspaceKey]) -> int | str:
     return f"{seed}/{earlier + 1}" if earlier else seed
 
 
-def _replicate(scenario: Scenario, log: EventLog, engine: Engine, request: Request) -> Result:
+def _replicate(
+    scenario: Scenario, log: EventLog, engine: Engine, catalogue: Catalogue, request: Request
+) -> Result:
     show = request.watch and request.output != "json"
     printer = _RowPrinter(scenario, wide=request.output == "wide") if show else None
-    replication = Replication(
-        scenario, log, load_catalogue(), engine=engine, on_sighting=printer.show if printer else None
-    )
-    return replication.run()
+    on_sighting = printer.show if printer else None
+    return Replication(scenario, log, catalogue, engine=engine, on_sighting=on_sighting).run()
 
 
 class _RowPrinter:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from kaito import manifests
+from kaito.api.workspace import Workspace
 from kaito.catalogue import load_catalogue
-from kaito.runtime.ports import MACHINES, Object
+from kaito.runtime.ports import DEPLOYMENTS, MACHINES, SERVICES, WORKSPACES, Object
 from kaito.runtime.settings import Settings
 from kaito.runtime.translation import conditions_of
 from simulator.engine import Engine
@@ -102,6 +104,26 @@ def test_deletion_at_any_age_ends(age: float) -> None:
     assert run.result.settled
     assert run.replication.cluster.list(MACHINES).items == []
     assert run.replication.operator.errors == []
+
+
+def test_objects_are_those_of_the_manifests() -> None:
+    cluster = Run().replication.cluster
+    catalogue = load_catalogue()
+    workspace = Workspace.from_cluster(cluster.get(WORKSPACES, "falcon", "default"))
+    preset = catalogue.presets["falcon-7b-instruct"]
+    (machine,) = cluster.list(MACHINES).items
+
+    rendered = {
+        MACHINES: manifests.machine(workspace, preset, name=machine["metadata"]["name"]),
+        SERVICES: manifests.service(workspace, preset),
+        DEPLOYMENTS: manifests.workload(workspace, preset, registry=Settings().preset_registry),
+    }
+
+    for resource, body in rendered.items():
+        (found,) = cluster.list(resource).items
+        assert found["spec"] == body["spec"]
+        assert body["metadata"].get("labels", {}).items() <= found["metadata"].get("labels", {}).items()
+        assert found["metadata"].get("ownerReferences") == body["metadata"].get("ownerReferences")
 
 
 def test_nodes_are_provisioned_in_parallel() -> None:
