@@ -10,28 +10,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import Any, TypeAlias
-
-from msgspec.structs import replace
 
 from statemachine import events as ev
 from statemachine.errors import IllegalTransition
+from statemachine.slots import SLOT_HANDLERS, free_slots, freed
 from statemachine.state import (
     Condition,
     ConditionStatus,
     ConditionType,
-    Slot,
-    SlotPhase,
     Stage,
-    Trouble,
     Workspace,
 )
 from statemachine.tables import COMPILED, FIELDS, STATE_TRIGGERED, Move
 
 # Looking up a member on an Enum class costs more than the comparison it is for.
 _LIVE = Stage.LIVE
-_NO_TROUBLE = Trouble.NONE
 
 
 def apply(state: Workspace, event: ev.WorkspaceEvent) -> Workspace:
@@ -56,45 +50,52 @@ def fold(events: Iterable[ev.WorkspaceEvent], initial: Workspace | None = None) 
 
 def advance(workspace: Workspace, events: Iterable[ev.WorkspaceEvent]) -> None:
     """Apply events in place: for owners of a Workspace that nobody else has seen, like `fold`."""
-    # One flat loop: at a million events a second, a call per event or per condition is what costs.
+    # One flat loop with subscripts: at a million events a second, a call per event, slot, condition or
+    # look-up is what costs.
     rules = _RULES
     for event in events:
-        rule = rules.get(type(event))
-        if rule is None:
-            raise IllegalTransition("Workspace", workspace.stage, type(event).__name__)
-        stages, handler, phases, conditions, joins = rule
-        stage = stages.get(workspace.stage)
-        if stage is None:
-            raise IllegalTransition("Stage", workspace.stage, type(event).__name__)
-        workspace.stage = stage
+        try:
+            stages, on_slot, phases, handler, conditions, joins = rules[type(event)]
+            stage = workspace.stage = stages[workspace.stage]
+        except KeyError:
+            raise _illegal("Stage", workspace.stage, event) from None
+        if on_slot is not None and (index := event.slot) is not None:  # type: ignore[union-attr] # by its rule
+            slots = workspace.slots
+            if not 0 <= index < len(slots):
+                raise _illegal(f"slot {index}", "missing", event)
+            slot = slots[index]
+            try:
+                slot = on_slot(slot, phases[slot.phase], event)
+            except KeyError:
+                raise _illegal(f"slot {index}", slot.phase.name, event) from None
+            workspace.slots = (slot,) if len(slots) == 1 else (*slots[:index], slot, *slots[index + 1 :])
         if handler is not None:
-            handler(workspace, event, phases)
+            handler(workspace, event)
         for field, moves in conditions:
             present = getattr(workspace, field)
-            move = moves.get(present.status)
-            if move is None:
-                raise IllegalTransition(field, present.status, type(event).__name__)
-            if move[1] is not None:
-                setattr(workspace, field, _moved(present, move, event, workspace))
+            try:
+                dest, reason, message, write = moves[present.status]
+            except KeyError:
+                raise _illegal(field, present.status, event) from None
+            if reason is not None:
+                if write is not None:
+                    reason, message = write(event, workspace)
+                since = present.since if dest is present.status else event.at
+                setattr(workspace, field, Condition(dest, reason, message, since))
         if joins and stage is _LIVE:
             _join(workspace, event)
 
 
+def _illegal(subject: str, state: str, event: ev.Event) -> IllegalTransition:
+    return IllegalTransition(subject, state, type(event).__name__)
+
+
 # --- conditions -------------------------------------------------------------------------------------
-
-
-def _moved(present: Condition, move: Move, event: ev.Event, workspace: Workspace) -> Condition:
-    dest, reason, message, write = move
-    since = present.since if dest is present.status else event.at
-    if write is not None:
-        reason, message = write(event, workspace)
-    return Condition(dest, reason or "", message, since)
-
 
 _RESOURCE, _INFERENCE = ConditionType.RESOURCE_READY, ConditionType.INFERENCE_READY
 
 
-def _verdict(resource: ConditionStatus, inference: ConditionStatus) -> Move | None:
+def joint_move(resource: ConditionStatus, inference: ConditionStatus) -> Move | None:
     """The first joint row whose needs these two statuses meet."""
     for needs, _, dest, reason, message in STATE_TRIGGERED:
         if needs.get(_RESOURCE, resource) is resource and needs.get(_INFERENCE, inference) is inference:
@@ -102,179 +103,73 @@ def _verdict(resource: ConditionStatus, inference: ConditionStatus) -> Move | No
     return None
 
 
-_JOINT = {
-    (resource, inference): _verdict(resource, inference)
-    for resource in ConditionStatus
-    for inference in ConditionStatus
-}
+_PlainMove: TypeAlias = tuple[ConditionStatus, str | None, str, Callable[[Any, Any], tuple[str, str]] | None]
+
+
+def _plain(move: Move) -> _PlainMove:
+    """Unpacking a named tuple takes several times as long as a plain one."""
+    return (move.dest, move.reason, move.message, move.write)
+
+
+def _joint_moves(resource: ConditionStatus) -> dict[ConditionStatus, _PlainMove]:
+    found = {inference: joint_move(resource, inference) for inference in ConditionStatus}
+    return {inference: _plain(move) for inference, move in found.items() if move is not None}
+
+
+_JOINT = {resource: _joint_moves(resource) for resource in ConditionStatus}
 
 
 def _join(workspace: Workspace, event: ev.Event) -> None:
-    move = _JOINT[workspace.resource_ready.status, workspace.inference_ready.status]
+    # Both conditions exist in a live Workspace, so there is a verdict.
+    dest, reason, message, write = _JOINT[workspace.resource_ready.status][workspace.inference_ready.status]
     present = workspace.workspace_ready
-    if move is None or (present.message == move.message and present.reason == move.reason):
+    if message == present.message and reason == present.reason:
         return
-    workspace.workspace_ready = _moved(present, move, event, workspace)
+    if write is not None:
+        reason, message = write(event, workspace)
+    since = present.since if dest is present.status else event.at
+    workspace.workspace_ready = Condition(dest, reason or "", message, since)
 
 
-# --- slots ------------------------------------------------------------------------------------------
-
-_Phases: TypeAlias = dict[SlotPhase, SlotPhase]
+# --- machines beyond the slots ----------------------------------------------------------------------
 
 
-def _put(workspace: Workspace, slot: Slot) -> None:
-    slots = workspace.slots
-    workspace.slots = (slot,) if len(slots) == 1 else (*slots[: slot.index], slot, *slots[slot.index + 1 :])
+def _without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    if name not in names:
+        return names
+    return tuple([other for other in names if other != name]) if len(names) > 1 else ()
 
 
-def _next_phase(workspace: Workspace, event: Any, phases: _Phases) -> tuple[Slot, SlotPhase]:
-    slots = workspace.slots
-    if not 0 <= event.slot < len(slots):
-        raise IllegalTransition(f"slot {event.slot}", "missing", type(event).__name__)
-    slot = slots[event.slot]
-    phase = phases.get(slot.phase)
-    if phase is None:
-        raise IllegalTransition(f"slot {event.slot}", slot.phase.name, type(event).__name__)
-    return slot, phase
-
-
-def _freed(slot: Slot, at: datetime, **changes: Any) -> Slot:
-    """The slot without its Machine or node; the attempts count on."""
-    return Slot(index=slot.index, attempt=slot.attempt, lost_at=at, **changes)
-
-
-def _node_assigned(workspace: Workspace, event: ev.NodeAssigned, phases: _Phases) -> None:
-    slot, phase = _next_phase(workspace, event, phases)
-    _put(workspace, replace(slot, phase=phase, node=event.node, ready_at=event.at, lost_at=None))
-
-
-def _machine_requested(workspace: Workspace, event: ev.MachineRequested, phases: _Phases) -> None:
-    slot, phase = _next_phase(workspace, event, phases)
-    if event.attempt <= slot.attempt:
-        raise IllegalTransition(f"slot {event.slot}", f"attempt {slot.attempt}", "MachineRequested")
-    asked = Slot(
-        index=slot.index, phase=phase, attempt=event.attempt, machine=event.machine, requested_at=event.at
-    )
-    _put(workspace, asked)
-
-
-def _machine_created(workspace: Workspace, event: ev.MachineCreated, phases: _Phases) -> None:
-    slot, phase = _next_phase(workspace, event, phases)
-    created = replace(
-        slot, phase=phase, machine_uid=event.uid, created_at=event.at,
-        trouble=_NO_TROUBLE, detail="", retry_at=None,
-    )  # fmt: skip
-    _put(workspace, created)
-
-
-def _machine_creation_refused(
-    workspace: Workspace, event: ev.MachineCreationRefused, phases: _Phases
-) -> None:
-    slot, _ = _next_phase(workspace, event, phases)
-    refused = replace(slot, trouble=Trouble.CREATION_REFUSED, detail=event.message, retry_at=event.retry_at)
-    _put(workspace, refused)
-
-
-def _machine_adopted(workspace: Workspace, event: ev.MachineAdopted, phases: _Phases) -> None:
+def _machine_found(workspace: Workspace, event: ev.MachineAdopted) -> None:
     workspace.released = False
-    if event.machine in workspace.gone:
-        workspace.gone = tuple([name for name in workspace.gone if name != event.machine])
+    workspace.gone = _without(workspace.gone, event.machine)
     if event.slot is None:
         workspace.surplus = tuple(sorted({*workspace.surplus, event.machine}))
-        return
-    slot, phase = _next_phase(workspace, event, phases)
-    workspace.surplus = tuple([name for name in workspace.surplus if name != event.machine])
-    adopted = Slot(
-        index=slot.index, phase=phase, attempt=slot.attempt, machine=event.machine,
-        machine_uid=event.uid, created_at=event.at,
-    )  # fmt: skip
-    _put(workspace, adopted)
+    else:
+        workspace.surplus = _without(workspace.surplus, event.machine)
 
 
-def _machine_launched(workspace: Workspace, event: ev.MachineLaunched, phases: _Phases) -> None:
-    slot, phase = _next_phase(workspace, event, phases)
-    _put(workspace, replace(slot, phase=phase, launched_at=event.at))
+def _machine_deletion_requested(workspace: Workspace, event: ev.MachineDeletionRequested) -> None:
+    if event.machine not in workspace.deleting:
+        workspace.deleting = tuple(sorted((*workspace.deleting, event.machine)))
 
 
-def _machine_launch_failed(workspace: Workspace, event: ev.MachineLaunchFailed, phases: _Phases) -> None:
-    slot, _ = _next_phase(workspace, event, phases)
-    failed = replace(
-        slot, trouble=Trouble.LAUNCH_FAILED, blocked=event.reason, detail=event.message,
-        retry_at=event.retry_at,
-    )  # fmt: skip
-    _put(workspace, failed)
-
-
-def _machine_launch_resumed(workspace: Workspace, event: ev.MachineLaunchResumed, phases: _Phases) -> None:
-    slot, _ = _next_phase(workspace, event, phases)
-    _put(workspace, replace(slot, trouble=_NO_TROUBLE, blocked="", detail="", retry_at=None))
-
-
-def _machine_wait_slowed(workspace: Workspace, event: ev.MachineWaitSlowed, phases: _Phases) -> None:
-    slot, _ = _next_phase(workspace, event, phases)
-    _put(workspace, replace(slot, slow=True))
-
-
-def _machine_wait_timed_out(workspace: Workspace, event: ev.MachineWaitTimedOut, phases: _Phases) -> None:
-    slot, _ = _next_phase(workspace, event, phases)
-    _put(workspace, replace(slot, trouble=Trouble.TIMED_OUT))
-
-
-def _machine_became_ready(workspace: Workspace, event: ev.MachineBecameReady, phases: _Phases) -> None:
-    slot, phase = _next_phase(workspace, event, phases)
-    # A wait that timed out stays in trouble until the node is usable: the verdict is about the node.
-    trouble = Trouble.TIMED_OUT if slot.trouble is Trouble.TIMED_OUT else _NO_TROUBLE
-    ready = replace(
-        slot, phase=phase, node=event.node, ready_at=event.at, trouble=trouble, blocked="", detail="",
-        retry_at=None,
-    )  # fmt: skip
-    _put(workspace, ready)
-
-
-def _machine_lost(workspace: Workspace, event: ev.MachineLost, phases: _Phases) -> None:
-    slot, _ = _next_phase(workspace, event, phases)
-    _put(workspace, _freed(slot, event.at))
-
-
-def _node_became_usable(workspace: Workspace, event: ev.NodeBecameUsable, phases: _Phases) -> None:
-    slot, phase = _next_phase(workspace, event, phases)
-    _put(workspace, replace(slot, phase=phase, trouble=_NO_TROUBLE, detail="", lost_at=None))
-
-
-def _node_lost(workspace: Workspace, event: ev.NodeLost, phases: _Phases) -> None:
-    slot, phase = _next_phase(workspace, event, phases)
-    # Said again with another cause, or after other slots' troubles, the loss is as old as it was.
-    since = slot.lost_at if slot.trouble is Trouble.NODE_LOST else event.at
-    lost = replace(slot, phase=phase, trouble=Trouble.NODE_LOST, detail=event.cause, lost_at=since)
-    _put(workspace, lost)
-
-
-def _node_released(workspace: Workspace, event: ev.NodeReleased, phases: _Phases) -> None:
-    slot, _ = _next_phase(workspace, event, phases)
-    _put(workspace, _freed(slot, event.at))
-
-
-def _machine_deletion_requested(
-    workspace: Workspace, event: ev.MachineDeletionRequested, phases: _Phases
-) -> None:
-    workspace.deleting = tuple(sorted({*workspace.deleting, event.machine}))
-
-
-def _machine_deleted(workspace: Workspace, event: ev.MachineDeleted, phases: _Phases) -> None:
-    workspace.deleting = tuple([name for name in workspace.deleting if name != event.machine])
-    workspace.surplus = tuple([name for name in workspace.surplus if name != event.machine])
+def _machine_deleted(workspace: Workspace, event: ev.MachineDeleted) -> None:
+    workspace.deleting = _without(workspace.deleting, event.machine)
+    workspace.surplus = _without(workspace.surplus, event.machine)
     workspace.gone = (*workspace.gone, event.machine)
-    slot = workspace.slot_of(event.machine)
-    if slot is not None:
-        _put(workspace, _freed(slot, event.at))
+    slots = workspace.slots
+    for slot in slots:
+        if slot.machine == event.machine:
+            index = slot.index
+            workspace.slots = (*slots[:index], freed(slot, event.at), *slots[index + 1 :])
+            return
 
 
 # --- the object and its inference -------------------------------------------------------------------
 
 
-def _workspace_created(
-    workspace: Workspace, event: ev.WorkspaceCreated | ev.WorkspaceAdopted, phases: _Phases
-) -> None:
+def _workspace_created(workspace: Workspace, event: ev.WorkspaceCreated | ev.WorkspaceAdopted) -> None:
     workspace.uid = event.uid
     workspace.namespace = event.namespace
     workspace.name = event.name
@@ -285,35 +180,35 @@ def _workspace_created(
     workspace.limits = event.limits
     workspace.created_at = event.at
     workspace.adopted = isinstance(event, ev.WorkspaceAdopted)
-    workspace.slots = tuple([Slot(index=index) for index in range(event.node_count)])
+    workspace.slots = free_slots(event.node_count)
 
 
-def _spec_changed(workspace: Workspace, event: ev.SpecChanged, phases: _Phases) -> None:
+def _spec_changed(workspace: Workspace, event: ev.SpecChanged) -> None:
     workspace.generation = event.generation
     workspace.refused = ""
 
 
-def _limits_changed(workspace: Workspace, event: ev.LimitsChanged, phases: _Phases) -> None:
+def _limits_changed(workspace: Workspace, event: ev.LimitsChanged) -> None:
     workspace.limits = event.limits
 
 
-def _spec_refused(workspace: Workspace, event: ev.SpecRefused, phases: _Phases) -> None:
+def _spec_refused(workspace: Workspace, event: ev.SpecRefused) -> None:
     workspace.refused = event.message
 
 
-def _worker_nodes_chosen(workspace: Workspace, event: ev.WorkerNodesChosen, phases: _Phases) -> None:
+def _worker_nodes_chosen(workspace: Workspace, event: ev.WorkerNodesChosen) -> None:
     workspace.worker_nodes = event.nodes
 
 
-def _service_created(workspace: Workspace, event: ev.ServiceCreated, phases: _Phases) -> None:
+def _service_created(workspace: Workspace, event: ev.ServiceCreated) -> None:
     workspace.service = event.name
 
 
-def _service_lost(workspace: Workspace, event: ev.ServiceLost, phases: _Phases) -> None:
+def _service_lost(workspace: Workspace, event: ev.ServiceLost) -> None:
     workspace.service = ""
 
 
-def _workload_created(workspace: Workspace, event: ev.WorkloadCreated, phases: _Phases) -> None:
+def _workload_created(workspace: Workspace, event: ev.WorkloadCreated) -> None:
     workspace.workload = f"{event.kind}/{event.name}"
     workspace.workload_at = event.at
     workspace.inference_phase = ""
@@ -321,59 +216,43 @@ def _workload_created(workspace: Workspace, event: ev.WorkloadCreated, phases: _
     workspace.degraded = False
 
 
-def _workload_lost(workspace: Workspace, event: ev.WorkloadLost, phases: _Phases) -> None:
+def _workload_lost(workspace: Workspace, event: ev.WorkloadLost) -> None:
     workspace.workload = ""
     workspace.workload_at = None
     workspace.inference_phase = ""
     workspace.degraded = False
 
 
-def _inference_progressed(workspace: Workspace, event: ev.InferenceProgressed, phases: _Phases) -> None:
+def _inference_progressed(workspace: Workspace, event: ev.InferenceProgressed) -> None:
     workspace.inference_phase = event.phase
     workspace.inference_phase_at = event.at
 
 
-def _inference_became_ready(workspace: Workspace, event: ev.InferenceBecameReady, phases: _Phases) -> None:
+def _inference_became_ready(workspace: Workspace, event: ev.InferenceBecameReady) -> None:
     workspace.inference_phase = ""
     workspace.degraded = False
 
 
-def _inference_degraded(workspace: Workspace, event: ev.InferenceDegraded, phases: _Phases) -> None:
+def _inference_degraded(workspace: Workspace, event: ev.InferenceDegraded) -> None:
     workspace.degraded = True
 
 
-def _workspace_deletion_requested(
-    workspace: Workspace, event: ev.WorkspaceDeletionRequested, phases: _Phases
-) -> None:
+def _workspace_deletion_requested(workspace: Workspace, event: ev.WorkspaceDeletionRequested) -> None:
     workspace.deletion_at = event.at
 
 
-def _workspace_released(workspace: Workspace, event: ev.WorkspaceReleased, phases: _Phases) -> None:
+def _workspace_released(workspace: Workspace, event: ev.WorkspaceReleased) -> None:
     workspace.released = True
 
 
-_Handler: TypeAlias = Callable[[Workspace, Any, _Phases], None]
+_Handler: TypeAlias = Callable[[Workspace, Any], None]
 _HANDLERS: dict[type[ev.WorkspaceEvent], _Handler | None] = {
     ev.WorkspaceCreated: _workspace_created,
     ev.WorkspaceAdopted: _workspace_created,
     ev.SpecChanged: _spec_changed,
     ev.LimitsChanged: _limits_changed,
     ev.SpecRefused: _spec_refused,
-    ev.NodeAssigned: _node_assigned,
-    ev.MachineRequested: _machine_requested,
-    ev.MachineCreated: _machine_created,
-    ev.MachineCreationRefused: _machine_creation_refused,
-    ev.MachineAdopted: _machine_adopted,
-    ev.MachineLaunched: _machine_launched,
-    ev.MachineLaunchFailed: _machine_launch_failed,
-    ev.MachineLaunchResumed: _machine_launch_resumed,
-    ev.MachineWaitSlowed: _machine_wait_slowed,
-    ev.MachineWaitTimedOut: _machine_wait_timed_out,
-    ev.MachineBecameReady: _machine_became_ready,
-    ev.MachineLost: _machine_lost,
-    ev.NodeBecameUsable: _node_became_usable,
-    ev.NodeLost: _node_lost,
-    ev.NodeReleased: _node_released,
+    ev.MachineAdopted: _machine_found,
     ev.NodePluginsInstalled: None,
     ev.ProvisioningResumed: None,
     ev.WorkerNodesChosen: _worker_nodes_chosen,
@@ -397,12 +276,17 @@ _JOINED = {FIELDS[_RESOURCE], FIELDS[_INFERENCE]}
 _RULES = {
     event: (
         COMPILED[event].stages,
-        handler,
+        SLOT_HANDLERS.get(event),
         COMPILED[event].phases,
-        COMPILED[event].conditions,
+        _HANDLERS.get(event),
+        [
+            (field, {source: _plain(move) for source, move in moves.items()})
+            for field, moves in COMPILED[event].conditions
+        ],
         any(field in _JOINED for field, _ in COMPILED[event].conditions),
     )
-    for event, handler in _HANDLERS.items()
+    for event in ev.WORKSPACE_EVENTS
 }
-if set(_RULES) != set(ev.WORKSPACE_EVENTS):  # an event without a handler would be ignored in silence
-    raise TypeError(f"events without a rule: {set(ev.WORKSPACE_EVENTS) - set(_RULES)}")
+# An event without a handler would be ignored in silence, so it says so by None.
+if unhandled := set(ev.WORKSPACE_EVENTS) - set(SLOT_HANDLERS) - set(_HANDLERS):
+    raise TypeError(f"events without a rule: {unhandled}")

@@ -195,11 +195,15 @@ class Workspace(msgspec.Struct, kw_only=True):
 
     def slot_of(self, machine: str) -> Slot | None:
         """The slot that this Machine fills."""
-        return next((slot for slot in self.slots if slot.machine == machine), None) if machine else None
+        for slot in self.slots:
+            if slot.machine == machine:
+                return slot if machine else None
+        return None
 
     def machines(self) -> tuple[str, ...]:
         """Every Machine that may exist for this Workspace, sorted by name."""
-        return tuple(sorted([*[slot.machine for slot in self.slots if slot.machine], *self.surplus]))
+        names = [slot.machine for slot in self.slots if slot.machine]
+        return tuple(sorted([*names, *self.surplus])) if names or self.surplus else ()
 
     @property
     def waiting(self) -> int:
@@ -209,9 +213,11 @@ class Workspace(msgspec.Struct, kw_only=True):
     @property
     def missing(self) -> int:
         """How many slots need a Machine still: all but those with a usable node or one that was brought."""
-        return len(
-            [slot for slot in self.slots if slot.phase < _READY or (slot.machine and slot.phase < _USABLE)]
-        )
+        count = 0
+        for slot in self.slots:  # in a plain loop, for the fold comes here
+            if slot.phase is not _USABLE and (slot.machine or slot.phase is not _READY):
+                count += 1
+        return count
 
     @property
     def left(self) -> str:

@@ -151,7 +151,7 @@ def test_unknown_event_type_is_illegal() -> None:
     class Foreign(ev.Event, frozen=True):
         pass
 
-    with pytest.raises(IllegalTransition, match="Foreign is not possible for Workspace"):
+    with pytest.raises(IllegalTransition, match="Foreign is not possible for Stage in state Live"):
         fold([a_creation(), Foreign(at=at(1))])  # type: ignore[list-item]
 
 

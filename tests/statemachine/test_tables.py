@@ -12,7 +12,7 @@ from statemachine import events as ev
 from statemachine import tables
 from statemachine.errors import IllegalTransition
 from statemachine.events import WORKSPACE_EVENTS
-from statemachine.replay import _JOINT
+from statemachine.replay import joint_move
 from statemachine.state import (
     BlockedReason,
     ConditionStatus,
@@ -200,7 +200,7 @@ EXISTING = [ConditionStatus.UNKNOWN, ConditionStatus.FALSE, ConditionStatus.TRUE
 
 @pytest.mark.parametrize(("resource", "serving"), list(product(EXISTING, EXISTING)))
 def test_joint_verdict_is_the_weaker_one(resource: ConditionStatus, serving: ConditionStatus) -> None:
-    move = _JOINT[resource, serving]
+    move = joint_move(resource, serving)
 
     assert move is not None
     weakest = [ConditionStatus.FALSE, ConditionStatus.UNKNOWN, ConditionStatus.TRUE]
@@ -212,7 +212,7 @@ def test_joint_verdict_names_its_cause() -> None:
     workspace = a_workspace()
 
     def text(resource: ConditionStatus, serving: ConditionStatus) -> str:
-        move = _JOINT[resource, serving]
+        move = joint_move(resource, serving)
         assert move is not None
         return move.write(None, workspace)[1] if move.write else move.message
 
@@ -226,14 +226,14 @@ def test_joint_rows_are_each_needed() -> None:
     verdicts = {
         (move.dest, move.reason, move.message)
         for resource, serving in product(EXISTING, EXISTING)
-        if (move := _JOINT[resource, serving])
+        if (move := joint_move(resource, serving))
     }
 
     assert verdicts == {row[2:] for row in tables.STATE_TRIGGERED}
 
 
 def test_absent_conditions_have_no_verdict() -> None:
-    assert _JOINT[ConditionStatus.ABSENT, ConditionStatus.ABSENT] is None
+    assert joint_move(ConditionStatus.ABSENT, ConditionStatus.ABSENT) is None
 
 
 # --- strings ----------------------------------------------------------------------------------------
