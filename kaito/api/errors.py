@@ -63,6 +63,11 @@ def describe(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """The text on one line: control characters escaped, the middle of a long text left out."""
-    safe = text if text.isprintable() else ascii(text)[1:-1]
+    """The text on one line, and of a long one only the beginning and the end."""
+    safe = one_line(text)
     return safe if len(safe) <= _LONGEST_VALUE else f"{safe[:50]}…{safe[-20:]}"
+
+
+def one_line(text: str) -> str:
+    """The text with everything escaped that a terminal would not show as a character."""
+    return text if text.isprintable() else ascii(text)[1:-1]

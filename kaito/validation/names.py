@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from kaito.api.errors import printable
+from kaito.api.errors import one_line, printable
 from kaito.api.meta import ObjectMeta, SelectorNotFlat
 from kaito.api.workspace import ResourceSpec
 from kaito.catalogue.entries import Preset
@@ -79,7 +79,7 @@ def check_selector(resource: ResourceSpec, *, gpu: bool, report: Report) -> None
     try:
         labels = resource.label_selector.flattened()
     except SelectorNotFlat as error:
-        report.invalid(printable(str(error)), path)
+        report.invalid(one_line(str(error)), path)
         return
     if not labels and "label_selector" in resource.model_fields_set:
         report.invalid("an empty selector would take every node, at least one label is needed", path)
