@@ -92,25 +92,33 @@ class Condition(ApiModel):
 
     REQUIRED = ("type", "status", "reason", "message", "lastTransitionTime")
 
-    type: Annotated[Text, Field(max_length=316)]
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[Text, Field(max_length=1024)] = ""
-    message: Annotated[Text, Field(max_length=32768)] = ""
-    last_transition_time: Time | None = None
-    observed_generation: Annotated[Whole, Field(ge=0)] = 0
+    type: Text = Field(max_length=316, description="What the condition is about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Text = Field("", max_length=1024, description="Why, in one word for programs.")
+    message: Text = Field("", max_length=32768, description="Why, in a sentence for people.")
+    last_transition_time: Time | None = Field(None, description="When the status last changed.")
+    observed_generation: Whole = Field(
+        0, ge=0, description="The metadata.generation that the condition speaks of."
+    )
 
 
 class LabelSelectorRequirement(ApiModel):
+    """What one label must be."""
+
     REQUIRED = ("key", "operator")
 
-    key: Text
-    operator: Text
-    values: tuple[Text, ...] = ()
+    key: Text = Field(description="The label.")
+    operator: Text = Field(description="In is the only one that new nodes can be given.")
+    values: tuple[Text, ...] = Field((), description="Exactly one value.")
 
 
 class LabelSelector(ApiModel):
-    match_labels: dict[Text, Text] = {}
-    match_expressions: tuple[LabelSelectorRequirement, ...] = ()
+    """Labels that must all be there."""
+
+    match_labels: dict[Text, Text] = Field({}, description="Labels and the value of each.")
+    match_expressions: tuple[LabelSelectorRequirement, ...] = Field(
+        (), description="More labels, as expressions; only In with a single value is accepted."
+    )
 
     def flattened(self) -> dict[str, str]:
         """The selector as one map: ``matchLabels`` and the ``In`` expressions with a single value.

@@ -52,6 +52,8 @@ _ABSENT_RESOURCE = ResourceSpec.model_construct(
 
 
 class PresetOptions(ApiModel):
+    """The user's own image of a model."""
+
     image: Text = Field("", description="Image to run instead of the published one.")
     image_pull_secrets: tuple[Text, ...] = Field(
         (), description="Names of Secrets in the same namespace that allow to pull the image."
@@ -92,6 +94,8 @@ class DataDestination(ApiModel):
 
 
 class AdapterSpec(ApiModel):
+    """An adapter of a model; accepted and without effect for now."""
+
     source: DataSource | None = Field(None, description="Where the adapter's weights come from.")
     strength: Text | None = Field(None, description="Multiplier from 0 to 1, written as a string.")
 
@@ -101,7 +105,9 @@ class InferenceSpec(ApiModel):
 
     preset: PresetSpec | None = Field(None, description="A model of the catalogue.")
     template: dict[Text, Any] | None = Field(None, description="A pod template of the user's own.")
-    adapters: tuple[AdapterSpec, ...] = Field((), description="Adapters to apply to the model.")
+    adapters: tuple[AdapterSpec, ...] = Field(
+        (), description="Adapters to apply to the model; without effect for now."
+    )
 
 
 class TuningSpec(ApiModel):
@@ -117,11 +123,15 @@ class TuningSpec(ApiModel):
 
 
 class WorkspaceStatus(ApiModel):
+    """Written by the operator."""
+
     worker_nodes: tuple[Text, ...] = Field((), description="Names of the nodes in use, sorted.")
     conditions: tuple[Condition, ...] = Field((), description="How far the Workspace is, and why.")
 
 
 class Workspace(ApiModel):
+    """A model to serve and the GPU nodes to serve it on."""
+
     REQUIRED = ("apiVersion", "kind")
     MISPLACED: ClassVar = {"spec": "resource, inference and tuning at the top level"}
 
