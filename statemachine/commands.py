@@ -53,6 +53,13 @@ class CreateWorkload(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
+class UpdateWorkload(msgspec.Struct, frozen=True, kw_only=True):
+    """Roll the present template out to the workload; presets are never modified once deployed."""
+
+    kind: str
+    name: str
+
+
 class WriteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Write conditions and node list in one patch.
 
@@ -76,6 +83,7 @@ Command: TypeAlias = (
     | LabelNode
     | CreateService
     | CreateWorkload
+    | UpdateWorkload
     | WriteStatus
     | RemoveFinalizer
 )

@@ -17,7 +17,7 @@ from statemachine import projection
 from statemachine.detection import unusable, waiting_since
 from statemachine.draft import Draft
 from statemachine.naming import machine_name
-from statemachine.observations import ClusterView, NodeView, WorkspaceView
+from statemachine.observations import ClusterView, NodeView, WorkloadView, WorkspaceView
 from statemachine.state import ConditionStatus, NodeLossCause, Slot, SlotPhase, Stage, Trouble, Workspace
 
 RECHECK = timedelta(minutes=5)
@@ -192,7 +192,18 @@ def _serving(state: Workspace, view: ClusterView, workspace: WorkspaceView) -> l
         commands.append(cmd.CreateService(name=workspace.name))
     if view.workload is None:
         commands.append(cmd.CreateWorkload(kind=workspace.workload_kind, name=workspace.name))
+    elif _is_outdated(state, workspace, view.workload):
+        commands.append(cmd.UpdateWorkload(kind=view.workload.kind, name=view.workload.name))
     return commands
+
+
+def _is_outdated(state: Workspace, workspace: WorkspaceView, workload: WorkloadView) -> bool:
+    """Whether the workload was rendered from an older spec.
+
+    One without a mark was there when the Workspace was adopted: it stands for the spec of that time.
+    """
+    rendered = state.first_generation if workload.generation is None else workload.generation
+    return workspace.rolls_out and workload.owned and rendered < state.generation
 
 
 # --- when to look again -----------------------------------------------------------------------------

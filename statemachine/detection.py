@@ -17,6 +17,7 @@ from statemachine.commands import (
     DeleteMachine,
     ReadMachine,
     RemoveFinalizer,
+    UpdateWorkload,
 )
 from statemachine.draft import Draft
 from statemachine.inference import detect_inference
@@ -307,7 +308,7 @@ def _detect_outcome(draft: Draft, outcome: CommandOutcome) -> None:
                 _detect_gone(draft, command.machine)
         case RemoveFinalizer():
             _adopt(draft, outcome.remaining)
-        case CreateService() | CreateWorkload():
+        case CreateService() | CreateWorkload() | UpdateWorkload():
             if outcome.result is Result.REFUSED and draft.state.stage is Stage.LIVE:
                 draft.record_trouble(InferenceReason.FAILED, outcome.message)
         case _:

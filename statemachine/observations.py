@@ -45,6 +45,8 @@ class WorkspaceView(msgspec.Struct, frozen=True, kw_only=True):
     inference: str = ""
     workload_kind: str = "Deployment"
     wants_service: bool = True
+    rolls_out: bool = False
+    """Whether a change of the spec is rolled out to the workload: with a template, not with a preset."""
     limits: Limits = Limits()
     refused: str = ""
     """Why this spec cannot be served, from the validators; empty when it can."""
@@ -102,6 +104,8 @@ class WorkloadView(msgspec.Struct, frozen=True, kw_only=True):
     desired: int = 1
     ready: int = 0
     current: bool = True
+    generation: int | None = None
+    """The Workspace's generation it was rendered from; None when nothing on it says so."""
 
 
 class PodView(msgspec.Struct, frozen=True, kw_only=True):

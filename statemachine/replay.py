@@ -174,6 +174,7 @@ def _workspace_created(workspace: Workspace, event: ev.WorkspaceCreated | ev.Wor
     workspace.namespace = event.namespace
     workspace.name = event.name
     workspace.generation = event.generation
+    workspace.first_generation = event.generation
     workspace.node_count = event.node_count
     workspace.instance_type = event.instance_type
     workspace.inference = event.inference

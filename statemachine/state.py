@@ -163,6 +163,8 @@ class Workspace(msgspec.Struct, kw_only=True):
     inference: str = ""
     limits: Limits = Limits()
     adopted: bool = False
+    first_generation: int = 0
+    """The generation at which the operator met the Workspace."""
     created_at: datetime | None = None
     deletion_at: datetime | None = None
 

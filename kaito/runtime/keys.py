@@ -18,6 +18,9 @@ MACHINE_TYPE_LABEL = "kaito.sh/machine-type"
 INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 ACCELERATOR_LABEL = "accelerator"
 GPU_RESOURCE = "nvidia.com/gpu"
+GENERATION_ANNOTATION = "kaito.sh/workspace-generation"
+"""On the workload: the Workspace's generation it was rendered from."""
+
 MACHINE_TIMEOUT_ANNOTATION = "kaito.sh/machine-timeout"
 
 

@@ -106,6 +106,7 @@ class Observer:
             inference=f"preset {preset_name}" if preset_name else "template",
             workload_kind=manifests.workload_kind(workspace, preset),
             wants_service=manifests.wants_service(workspace),
+            rolls_out=workspace.template is not None,
             limits=self._settings.limits(
                 preset.readiness_timeout_seconds if preset else TEMPLATE_TIMEOUT_SECONDS,
                 _own_timeout(workspace),

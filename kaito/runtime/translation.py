@@ -12,6 +12,7 @@ from typing import Any
 from kaito.runtime.cache import labels_of
 from kaito.runtime.keys import (
     ACCELERATOR_LABEL,
+    GENERATION_ANNOTATION,
     GPU_RESOURCE,
     INSTANCE_TYPE_LABEL,
     MACHINE_TYPE_LABEL,
@@ -144,8 +145,14 @@ def workload_view(workload: Object, kind: str, uid: str) -> WorkloadView:
         owned=is_controlled_by(workload, uid),
         desired=1 if replicas is None else int(replicas),
         ready=int(status.get("readyReplicas") or 0),
+        generation=_rendered_generation(metadata),
         current=int(status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0),
     )
+
+
+def _rendered_generation(metadata: Mapping[str, Any]) -> int | None:
+    text = str((metadata.get("annotations") or {}).get(GENERATION_ANNOTATION, ""))
+    return int(text) if text.isdecimal() else None
 
 
 def pod_view(pod: Object) -> PodView:

@@ -71,7 +71,7 @@ class Bench:
 
     # --- the world, by hand -------------------------------------------------------------------------
 
-    def apply_workspace(self, **resource: Any) -> Object:
+    def apply_workspace(self, inference: Object | None = None, **resource: Any) -> Object:
         body = {
             "apiVersion": "kaito.sh/v1alpha1",
             "kind": "Workspace",
@@ -81,7 +81,7 @@ class Bench:
                 "labelSelector": {"matchLabels": {"apps": "falcon"}},
                 **resource,
             },
-            "inference": {"preset": {"name": "falcon-7b-instruct"}},
+            "inference": inference or {"preset": {"name": "falcon-7b-instruct"}},
         }
         return self.cluster.create(WORKSPACES, body, KEY.namespace)
 

@@ -210,6 +210,43 @@ def test_machine_makes_node_and_workload() -> None:
     assert node["metadata"]["labels"]["accelerator"] == "nvidia"
 
 
+def test_template_change_is_rolled_out() -> None:
+    bench = Bench()
+    template = {"spec": {"containers": [{"name": "web", "image": "nginx:1", "env": [{"name": "A"}]}]}}
+    bench.apply_workspace(inference={"template": template})
+    bench.reconcile()
+    bench.join_node(bench.machines()[0])
+    bench.reconcile()
+    container = {"name": "web", "image": "nginx:2"}
+    patch = {"inference": {"template": {"spec": {"containers": [container]}}}}
+    bench.cluster.patch(WORKSPACES, KEY.name, patch, KEY.namespace)
+
+    bench.reconcile()
+
+    deployment = bench.cluster.get(DEPLOYMENTS, KEY.name, KEY.namespace)
+    (rolled_out,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert rolled_out["image"] == "nginx:2"
+    assert "env" not in rolled_out
+    bench.reconcile()
+    bench.reconcile()
+    assert bench.cluster.get(DEPLOYMENTS, KEY.name, KEY.namespace) == deployment
+
+
+def test_deployed_preset_is_never_modified() -> None:
+    bench = Bench()
+    bench.apply_workspace()
+    bench.reconcile()
+    bench.join_node(bench.machines()[0])
+    bench.reconcile()
+    before = bench.cluster.get(DEPLOYMENTS, KEY.name, KEY.namespace)
+    patch = {"resource": {"preferredNodes": ["node-1"]}}
+    bench.cluster.patch(WORKSPACES, KEY.name, patch, KEY.namespace)
+
+    bench.reconcile()
+
+    assert bench.cluster.get(DEPLOYMENTS, KEY.name, KEY.namespace) == before
+
+
 def test_machine_missing_from_cache_is_read_live() -> None:
     bench = Bench()
     bench.apply_workspace()
