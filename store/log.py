@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Any
 
@@ -18,11 +20,11 @@ from store import schema
 from store.codec import EVENTS, Codec
 from store.database import Database
 from store.envelope import GENESIS, Batch, Row, batch, record, seal
-from store.errors import LinesRefused, StaleEpoch, UndecodableEvent, WrongExpectedVersion
-from store.records import Appended, Record, StoredEvent, StreamHead
+from store.errors import LinesRefused, StaleEpoch, StoreError, UndecodableEvent, WrongExpectedVersion
+from store.records import Appended, History, Record, StoredEvent, StreamHead
 from store.statements import Statement, Statements
 
-PAGE = 2000
+PAGE = 1000
 """Rows fetched at once; a page is read under the lock that the threads of a log share."""
 
 LAST_TEXT = "\U0010ffff"
@@ -186,6 +188,53 @@ class SqlEventLog:
         except (KeyError, msgspec.DecodeError, TypeError):
             return [self.codec.decode(*row) for row in rows]
 
+    def histories(self, prefix: str = "") -> Iterator[History]:
+        """Every stream whose name starts with ``prefix``, sorted by name: for replaying many streams.
+
+        Reads page by page, so a stream may have grown since a former page; each history is a beginning of its
+        stream. An event that cannot be decoded ends its own history and no other.
+        """
+        last, version = prefix, 0
+        rows: list[Any] = []
+        while page := self._page(last, version, prefix + LAST_TEXT):
+            last, version = page[-1][:2]
+            rows += page
+            complete = len(rows)
+            while complete and rows[complete - 1][0] == last:
+                complete -= 1
+            yield from map(self._history, _by_stream(rows[:complete]))
+            rows = rows[complete:]
+        yield from map(self._history, _by_stream(rows))
+
+    def _page(self, last: str, version: int, end: str) -> list[Any]:
+        """The rows behind a version of a stream; text that is not UTF-8 is read a second, slower way."""
+        values = (last, version, end, PAGE)
+        try:
+            with self.database.reading() as cursor:
+                self._sql.histories.run(cursor, values)
+                return self._fetch(cursor)
+        except UndecodableEvent:
+            with self.database.any_bytes() as cursor:
+                self._sql.histories.run(cursor, values)
+                return self._fetch(cursor)
+
+    def _history(self, rows: Sequence[Any]) -> History:
+        decoders = self.codec.decoders
+        stream = rows[0][0]
+        try:
+            return History(stream, [decoders[type_, shape](data) for _, _, type_, shape, data in rows])
+        except (KeyError, msgspec.DecodeError, UnicodeError, TypeError):
+            return self._as_far_as_readable(stream, rows)
+
+    def _as_far_as_readable(self, stream: str, rows: Sequence[Any]) -> History:
+        events: list[StoredEvent] = []
+        for _, _, type_, shape, data in rows:
+            try:
+                events.append(self.codec.decode(type_, shape, data))
+            except StoreError as poison:
+                return History(stream, events, poison)
+        return History(stream, events)
+
     def streams(self, prefix: str = "") -> list[StreamHead]:
         with self.database.reading() as cursor:
             self._sql.heads.run(cursor, (prefix, prefix + LAST_TEXT))
@@ -246,3 +295,7 @@ class SqlEventLog:
                 raise UndecodableEvent("event", f"{error}; verify the log") from error
             raise
         return rows
+
+
+def _by_stream(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    return (list(group) for _, group in groupby(rows, itemgetter(0)))

@@ -10,7 +10,7 @@ from types import TracebackType
 from store.codec import EVENTS, Codec
 from store.envelope import GENESIS, Batch, Row, batch, record, seal
 from store.errors import LinesRefused, StaleEpoch, WrongExpectedVersion
-from store.records import Appended, Record, StoredEvent, StreamHead
+from store.records import Appended, History, Record, StoredEvent, StreamHead
 
 
 class MemoryEventLog:
@@ -102,6 +102,12 @@ class MemoryEventLog:
     def events(self, stream: str, *, after: int = 0) -> list[StoredEvent]:
         """The events of one stream without their envelopes."""
         return [record.event for record in self.read(stream, after=after)]
+
+    def histories(self, prefix: str = "") -> Iterator[History]:
+        """Every stream whose name starts with ``prefix``, sorted by name."""
+        for stream in sorted(self._streams):
+            if stream.startswith(prefix):
+                yield History(stream, self.events(stream))
 
     def streams(self, prefix: str = "") -> list[StreamHead]:
         with self._threads:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 from statemachine.events import WorkspaceEvent
 from statemachine.machine.events import MachineEvent
+from store.errors import StoreError
 
 StoredEvent: TypeAlias = WorkspaceEvent | MachineEvent
 
@@ -49,6 +50,17 @@ class StreamHead(msgspec.Struct, frozen=True):
     version: int
     position: int
     hash: str
+
+
+class History(NamedTuple):
+    """The events of one stream without their envelopes.
+
+    ``poison`` is why the event after the last of these cannot be read; None when all could be.
+    """
+
+    stream: str
+    events: list[StoredEvent]
+    poison: StoreError | None = None
 
 
 class EventLog(Protocol):

@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    tuple_,
     update,
 )
 
@@ -119,6 +120,20 @@ class Statements:
             "stream",
             "after",
         )
+        last: BindParameter[str] = bindparam("last")
+        end_of: BindParameter[str] = bindparam("end")
+        self.histories = Statement(
+            select(events.stream, events.version, events.type, events.schema_version, events.data)
+            .where(tuple_(events.stream, events.version) > tuple_(last, after), events.stream < end_of)
+            .order_by(events.stream, events.version)
+            .limit(bindparam("limit")),
+            engine,
+            "last",
+            "after",
+            "end",
+            "limit",
+        )
+        """Stream by stream, from behind one version of one stream up to a name."""
         self.all_rows = Statement(
             select(schema.events)
             .where(events.position > after)

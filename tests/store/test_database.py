@@ -14,10 +14,11 @@ from sqlalchemy.dialects import postgresql
 
 from store import connecting
 from store.chain import verify
-from store.errors import LogUnavailable, UndecodableEvent
+from store.errors import LogUnavailable, UndecodableEvent, UnknownEventType
 from store.locking import FileLock
 from store.log import SqlEventLog
 from store.opening import open_log
+from store.records import History
 from store.statements import Statements
 from tests.store.samples import OTHER, STREAM, SteppingClock, some_changes
 
@@ -242,11 +243,27 @@ def test_poison_in_one_stream_leaves_the_others(sql_log: SqlEventLog, statement:
         cursor.execute(f"UPDATE events SET {statement} WHERE position = 2")
 
     for poisoned in (sql_log.read, sql_log.events):
-        with pytest.raises((UndecodableEvent, Exception), match=r"cannot be read|no event type Nonsense"):
+        with pytest.raises(
+            (UndecodableEvent, UnknownEventType), match=r"cannot be read|no event type Nonsense"
+        ):
             poisoned(STREAM)
 
     assert sql_log.events(OTHER) == some_changes(2)
     assert [head.version for head in sql_log.streams()] == [2, 2]
+
+
+@pytest.mark.parametrize("statement", ["data = CAST(x'FF7B' AS TEXT)", "data = '{'", "type = 'Nonsense'"])
+def test_poison_ends_its_own_history_only(sql_log: SqlEventLog, statement: str) -> None:
+    sql_log.append(STREAM, some_changes(3), expected_version=0)
+    sql_log.append(OTHER, some_changes(2), expected_version=0)
+    with sql_log.database.writing() as cursor:
+        cursor.execute(f"UPDATE events SET {statement} WHERE position = 2")
+
+    healthy, poisoned = sql_log.histories()
+
+    assert healthy == History(OTHER, some_changes(2))
+    assert (poisoned.stream, poisoned.events) == (STREAM, some_changes(1))
+    assert isinstance(poisoned.poison, UndecodableEvent | UnknownEventType)
 
 
 def test_every_statement_compiles_for_postgresql() -> None:

@@ -13,7 +13,7 @@ from store.errors import StaleEpoch, UnknownEventType, WrongExpectedVersion
 from store.jsonlines import export
 from store.log import SqlEventLog
 from store.memory import MemoryEventLog
-from store.records import Appended, EventLog, StreamHead
+from store.records import Appended, EventLog, History, StreamHead
 from tests.store.samples import ALL_TYPES, OTHER, START, STREAM, SteppingClock, a_change, sample, some_changes
 
 AnyLog = SqlEventLog | MemoryEventLog
@@ -267,6 +267,26 @@ def test_chain_binds_each_event_to_the_former(log: AnyLog) -> None:
 
     assert len(set(hashes)) == 3
     assert verify(log) == []
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 1000])
+def test_histories_hold_every_stream_once(log: AnyLog, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    monkeypatch.setattr("store.log.PAGE", page)
+    log.append("workspace/b/x/1", some_changes(3), expected_version=0)
+    log.append("machine/m", some_changes(1), expected_version=0)
+    log.append("workspace/a/y/2", some_changes(4), expected_version=0)
+    log.append("workspace/b/x/1", some_changes(1, 4), expected_version=3)
+
+    assert list(log.histories()) == [
+        History("machine/m", some_changes(1)),
+        History("workspace/a/y/2", some_changes(4)),
+        History("workspace/b/x/1", some_changes(4)),
+    ]
+    assert [history.stream for history in log.histories("workspace/")] == [
+        "workspace/a/y/2",
+        "workspace/b/x/1",
+    ]
+    assert list(log.histories("workspace/c")) == []
 
 
 def test_both_logs_hold_the_same_bytes(sql_log: SqlEventLog) -> None:
