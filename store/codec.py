@@ -21,7 +21,7 @@ from store.errors import UndecodableEvent, UnknownEventType
 from store.records import StoredEvent
 from store.upcasters import UPCASTERS, Upcasters, upcast
 
-SCHEMA_VERSIONS: dict[str, int] = {}
+SCHEMA_VERSIONS: dict[str, int] = {"PoolCreationRequested": 2}
 """The present schema version of every event type that is no longer at version 1."""
 
 Decode: TypeAlias = Callable[[str | bytes], StoredEvent]

@@ -14,8 +14,14 @@ Data: TypeAlias = dict[str, Any]
 Upcaster: TypeAlias = Callable[[Data], Data]
 Upcasters: TypeAlias = Mapping[tuple[str, int], Upcaster]
 
-UPCASTERS: Upcasters = {}
-"""Keyed by type and the schema version that the function starts from. All events are still of version 1."""
+
+def _creation_got_an_attempt(data: Data) -> Data:
+    """Version 1 was written by imports alone, from logs that tell neither attempt nor size."""
+    return {**data, "attempt": 1, "vm_size": "", "os_disk_gb": 0}
+
+
+UPCASTERS: Upcasters = {("PoolCreationRequested", 1): _creation_got_an_attempt}
+"""Keyed by type and the schema version that the function starts from."""
 
 
 def upcast(upcasters: Upcasters, type_: str, found: int, wanted: int, data: Data) -> Data:

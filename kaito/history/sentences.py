@@ -118,9 +118,46 @@ _TEXTS: dict[type[StoredEvent], Callable[[Any], str]] = {
     ev.MachineDeleted: lambda e: f"Machine {e.machine} gone, as asked",
     ev.WorkspaceReleased: lambda e: "Our finalizer is to be removed",
     ev.WorkspaceDeleted: lambda e: "Workspace gone from the API",
+    mev.MachineAccepted: lambda e: f"Provisioner: Machine {e.machine} seen",
+    mev.MachineSpecChanged: lambda e: f"Provisioner: spec of Machine {e.machine} changed",
+    mev.MachineSpecRefused: lambda e: f"Provisioner: Machine {e.machine} refused: {e.message}",
     mev.PoolCreationRequested: lambda e: f"Provisioner: pool {e.pool} of Machine {e.machine} requested",
+    mev.PoolCreationSubmitted: lambda e: f"Provisioner: creation of pool {e.pool} accepted",
+    mev.PoolFound: lambda e: f"Provisioner: our pool {e.pool} found, {e.state}",
+    mev.StalePoolFound: lambda e: f"Provisioner: pool {e.pool} of an earlier Machine found, {e.state}",
+    mev.PoolOperationEnded: lambda e: f"Provisioner: operation on pool {e.pool} ended, {e.state}",
+    mev.PoolCreationFailed: lambda e: (
+        f"Provisioner: creation of pool {e.pool} failed, {e.reason}: {e.message}"
+    ),
+    mev.PoolCreationTimedOut: lambda e: f"Provisioner: {e.message}",
     mev.MachineLaunchCompleted: lambda e: f"Provisioner: Machine {e.machine} launched",
+    mev.PoolVanished: lambda e: f"Provisioner: {e.message}",
     mev.PoolDeletionRequested: lambda e: f"Provisioner: deletion of pool {e.pool} requested",
+    mev.PoolDeletionSubmitted: lambda e: f"Provisioner: deletion of pool {e.pool} accepted",
+    mev.PoolDeletionFailed: lambda e: (
+        f"Provisioner: deletion of pool {e.pool} failed, {e.reason}: {e.message}"
+    ),
+    mev.PoolRemoved: lambda e: f"Provisioner: pool {e.pool} gone",
+    mev.NodeRegistered: lambda e: f"Provisioner: node {e.node} registered",
+    mev.NodesDuplicated: lambda e: f"Provisioner: more than one node: {', '.join(e.nodes)}",
+    mev.NodeAwaited: lambda e: f"Provisioner: Machine {e.machine} waits for a node",
+    mev.NodeInitializationAwaited: lambda e: f"Provisioner: node {e.node} is not initialized: {e.message}",
+    mev.NodeInitialized: lambda e: f"Provisioner: node {e.node} initialized",
+    mev.NodeBecameUnready: lambda e: f"Provisioner: node {e.node} is {e.cause}",
+    mev.NodeBecameReady: lambda e: f"Provisioner: node {e.node} is ready again",
+    mev.NodeRegistrationTimedOut: lambda e: f"Provisioner: {e.message}",
+    mev.MachineRemovalRequested: lambda e: (
+        f"Provisioner: removal of Machine {e.machine} requested: {e.cause}"
+    ),
+    mev.MachineRemovalWithdrawn: lambda e: f"Provisioner: removal of Machine {e.machine} withdrawn",
+    mev.TerminationStarted: lambda e: f"Provisioner: termination of Machine {e.machine} started",
+    mev.DrainStarted: lambda e: f"Provisioner: drain of {', '.join(e.nodes)} started",
+    mev.DrainBlocked: lambda e: f"Provisioner: eviction of {e.pod} refused: {e.message}",
+    mev.DrainCompleted: lambda e: (
+        f"Provisioner: drain of Machine {e.machine} {'cut short' if e.pods else 'done'}"
+    ),
     mev.NodeRemoved: lambda e: f"Provisioner: node {e.node} removed",
+    mev.MachineReleased: lambda e: "Provisioner: our finalizer is to be removed",
     mev.MachineRemoved: lambda e: f"Provisioner: Machine {e.machine} gone",
+    mev.MachineVanished: lambda e: f"Provisioner: Machine {e.machine} gone before its pool",
 }

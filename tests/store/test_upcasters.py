@@ -1,4 +1,4 @@
-"""Old schema versions, proved on an event type of this module, since all real ones are at version 1.
+"""Old schema versions, proved on an event type of this module, with more steps than a real one has.
 
 The type's history: version 1 had `gpus` as text; version 2 made it a number; version 3 has `nodes` beside it.
 """
