@@ -14,6 +14,7 @@ the errors of the store and of the import, a file that cannot be read or written
 from __future__ import annotations
 
 import ast
+import io
 import os
 import sys
 import traceback
@@ -145,6 +146,10 @@ def kaito(
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # An arrow or a dash must not end the program where the terminal knows ASCII alone.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -15,6 +15,9 @@ COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
 GAP = 3
 """Blanks between two columns, as kubectl puts them."""
 
+LEAST_LAST = 24
+"""Columns of the terminal below which a last column cannot be read any more."""
+
 
 def line(text: str = "") -> None:
     print(text)
@@ -51,12 +54,16 @@ def _drawn(headers: Sequence[str], rows: Sequence[Sequence[str]], indent: int) -
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
+    # Where there is room for it, only the last column is folded: the others hold names and times.
+    fixed = sum(max(map(len, column)) + GAP for column in list(zip(headers, *rows, strict=True))[:-1])
+    roomy = fixed + indent + LEAST_LAST <= console.width
     drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for header in headers:
-        drawn.add_column(header, overflow="fold")
+    for index, header in enumerate(headers):
+        drawn.add_column(header, overflow="fold", no_wrap=roomy and index < len(headers) - 1)
     for row in rows:
         drawn.add_row(*[Text(cell, style=COLOURS.get(cell, "")) for cell in row])
-    Console(highlight=False).print(Padding(drawn, (0, 0, 0, indent)))
+    console.print(Padding(drawn, (0, 0, 0, indent)))
 
 
 def data(value: Any, output: Output) -> None:

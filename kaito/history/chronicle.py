@@ -21,7 +21,7 @@ from statemachine.events import WorkspaceEvent
 from statemachine.machine import events as mev
 from statemachine.replay import fold
 from statemachine.state import Stage, Workspace
-from store.records import EventLog, Record
+from store.records import EventLog, Record, StoredEvent
 
 WORKSPACES = "workspace/"
 MACHINES = "machine/"
@@ -149,8 +149,8 @@ def _folded(record: Record, state: Workspace) -> Workspace:
         raise Problem(f"{record.stream} cannot be folded: {error} ({where})") from error
 
 
-def _told(known: Provision, event: object) -> Provision:
-    at = event.at if isinstance(event, msgspec.Struct) and hasattr(event, "at") else None
+def _told(known: Provision, event: StoredEvent) -> Provision:
+    at = event.at
     match event:
         case mev.MachineLaunchCompleted():
             return msgspec.structs.replace(known, launched_at=at)

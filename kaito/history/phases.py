@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
@@ -227,9 +226,7 @@ def _step(moment: Moment) -> str:
     if state.inference_ready.status is ConditionStatus.FALSE:
         timed_out = state.inference_ready.reason == InferenceReason.FAILED
         return "timed out" if timed_out else state.inference_ready.reason
-    if state.inference_ready.status is ConditionStatus.UNKNOWN and state.workload:
-        return state.inference_phase
-    return ""
+    return state.inference_phase
 
 
 def _machine_step(slot: Slot) -> str:
@@ -253,9 +250,3 @@ def _deletion_step(moment: Moment) -> str:
     if any(provision.node_removed_at is None for provision in known):
         return "machine: pool deletion"
     return "machine: release"
-
-
-def total(spans: Sequence[Span]) -> timedelta:
-    """From the first start to the last end; the spans' durations add up to it."""
-    assert all(before.end == after.start for before, after in pairwise(spans))
-    return spans[-1].end - spans[0].start if spans else timedelta(0)

@@ -216,7 +216,7 @@ def _inference_wait(state: Workspace, at: datetime) -> Wait:
 def _inference_what(state: Workspace) -> str:
     workload = state.workload.replace("/", " ")
     condition = state.inference_ready
-    if state.degraded or condition.status is ConditionStatus.FALSE:
+    if condition.status is ConditionStatus.FALSE:
         return f"{workload} to be ready{' again' if state.degraded else ''}: {condition.message}"
     step = STEPS.get(InferencePhase(state.inference_phase)) if state.inference_phase else None
     return f"{workload} to be ready" + (f"; now for {step}" if step else "")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -51,6 +52,24 @@ def test_verb_loads_only_what_it_needs() -> None:
     _, _, loaded = fresh("why", "--help")
 
     assert loaded.isdisjoint({"alembic", "matplotlib", "simulator", "sqlalchemy"})
+
+
+def test_ascii_output_replaces_what_it_lacks() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from kaito.cli import main; main()",
+            "diagram",
+            "--condition",
+            "MachineReady",
+        ],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+
+    assert b"MachineRequested ? CreateMachinePending" in done.stdout
 
 
 def test_simulate_is_contributed_by_the_simulator() -> None:

@@ -71,6 +71,14 @@ def test_time_of_day_crosses_midnight() -> None:
     assert resolved == datetime(2024, 4, 6, 0, 10, tzinfo=UTC)
 
 
+def test_last_event_may_be_after_midnight() -> None:
+    chronicle = living(datetime(2024, 4, 5, 23, 50, tzinfo=UTC), seconds=1200)
+
+    found = [instants.resolve(instants.parse(text), chronicle, NOW).day for text in ("00:10", "00:10:01")]
+
+    assert found == [6, 5]
+
+
 def test_time_before_creation_stays_on_its_day() -> None:
     chronicle = living(datetime(2024, 4, 5, 23, 50, tzinfo=UTC), seconds=60)
 

@@ -210,6 +210,18 @@ def test_nothing_is_known_before_the_creation() -> None:
         lives.chronicle(lives.READY).until(at(-1))
 
 
+def test_phase_that_lasts_no_time_is_left_out() -> None:
+    events = [*lives.PROVISIONED[:4], lives.ready(250), lives.usable(260), *lives.chosen(260)]
+
+    spans = told(events, 300)
+
+    assert [span.name for span in spans[1:]] == [
+        "created → launched",
+        "ready → GPU usable",
+        "nodes → workload",
+    ]
+
+
 def test_event_with_an_earlier_clock_keeps_its_place() -> None:
     events = [lives.created(), lives.requested(10), lives.made(8), lives.launched(20)]
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import datetime
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +11,7 @@ from kaito.history import why
 from kaito.history.sentences import describe
 from kaito.history.waits import BLOCKED_UNTIL, STEPS, TROUBLED_UNTIL
 from statemachine import events as ev
+from statemachine.limits import Limits
 from statemachine.machine.events import MACHINE_EVENTS
 from statemachine.state import BlockedReason, InferencePhase, InferenceReason
 from store.records import StoredEvent
@@ -94,6 +98,7 @@ STATES: dict[str, tuple[Events, float, tuple[str, ...]]] = {
             "at 18:45:01.000 the limit of 15m",
         ),
     ),
+    "at the limit": (WAITING, 901, ("at the next reconcile, for 18:45:01.000 is past, the limit",)),
     "operator away": (
         WAITING,
         2000,
@@ -329,6 +334,13 @@ def test_usual_durations_are_those_of_the_limits() -> None:
     assert wait.elapsed_seconds == 99
 
 
+def test_nobody_knows_how_long_a_lost_node_takes() -> None:
+    wait = why.explain(lives.chronicle(NODE_LOST), at(1160)).waits[0]
+
+    assert wait.usual_p50_seconds is None
+    assert "Usually" not in wait.sentence()
+
+
 def test_every_reason_has_its_way_out() -> None:
     assert set(BLOCKED_UNTIL) == set(BlockedReason)
     assert set(TROUBLED_UNTIL) == set(InferenceReason)
@@ -377,13 +389,17 @@ def test_every_event_has_its_sentence(type_: type[StoredEvent]) -> None:
 
 def example(type_: type[StoredEvent]) -> StoredEvent:
     """An event of this type with something in every field."""
-    values: dict[str, object] = {}
-    for field, annotation in type_.__annotations__.items():
-        values[field] = _VALUES[annotation]
-    return type_(at=at(1), **values)  # type: ignore[arg-type]  # the fields are read from the type
+    return type_(**{field.name: _VALUES[field.type] for field in msgspec.structs.fields(type_)})
 
 
-_VALUES: dict[str, object] = {
-    "int": 1, "int | None": None, "float": 60.0, "str": "Text", "tuple[str, ...]": ("a", "b"),
-    "datetime | None": None, "Limits": LIMITS,
-}  # fmt: skip
+_VALUES: dict[object, object] = {
+    bool: True,
+    int: 1,
+    int | None: 1,
+    float: 60.0,
+    str: "Text",
+    tuple[str, ...]: ("a", "b"),
+    datetime: at(1),
+    datetime | None: at(2),
+    Limits: LIMITS,
+}
