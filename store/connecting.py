@@ -71,10 +71,23 @@ def _connect_sqlite(url: URL, create: bool, synchronous: str, timeout_seconds: f
         connect_args={"check_same_thread": False, "timeout": timeout_seconds},
     )
     event.listen(engine, "connect", _settings(chosen))
-    lock = (
-        FileLock(f"{path}.lock", timeout_seconds) if sqlite3.sqlite_version_info < WAL_RESET_FIXED else None
-    )
-    return Database(engine, label, lock)
+    return Database(engine, label, _lock(label, path, timeout_seconds))
+
+
+def _lock(label: str, path: str, timeout_seconds: float) -> FileLock | None:
+    """The lock an affected library needs.
+
+    Where neither the right to make the lock file nor a lock file is given, SQLite cannot make its own files
+    beside the log either, so nothing is written from here and reading needs no lock.
+    """
+    if sqlite3.sqlite_version_info >= WAL_RESET_FIXED:
+        return None
+    try:
+        return FileLock(f"{path}.lock", timeout_seconds)
+    except OSError as error:
+        if os.access(os.path.dirname(path) or ".", os.W_OK):
+            raise LogUnavailable(f"{label}: {path}.lock cannot be made: {error.strerror}") from error
+        return None
 
 
 def _path(url: URL) -> str:

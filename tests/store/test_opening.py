@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -105,6 +106,35 @@ def test_forbidden_directory_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with pytest.raises(LogUnavailable, match="cannot be written: permission denied"):
         open_log(f"sqlite:///{tmp_path}/kaito.db", SteppingClock(), create=True)
+
+
+def refuse_lock_files(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    opening = os.open
+
+    def refuse(path: str, *arguments: int) -> int:
+        if str(path).endswith(".lock"):
+            raise error
+        return opening(path, *arguments)
+
+    monkeypatch.setattr(connecting, "WAL_RESET_FIXED", (99,))
+    monkeypatch.setattr(os, "open", refuse)
+
+
+def test_full_disk_leaves_no_log_without_its_lock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_lock_files(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+
+    with pytest.raises(LogUnavailable, match=r"log\.db\.lock cannot be made: No space left on device"):
+        open_log(url, SteppingClock(), create=True)
+
+
+def test_log_in_a_read_only_directory_can_be_read(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_log(url, SteppingClock(), create=True) as log:
+        log.append(STREAM, some_changes(2), expected_version=0)
+    refuse_lock_files(monkeypatch, OSError(errno.EROFS, "Read-only file system"))
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+
+    with open_log(url, SteppingClock(), create=False) as log:
+        assert log.events(STREAM) == some_changes(2)
 
 
 def test_forbidden_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
