@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from statemachine import events as ev
 from statemachine.errors import IllegalTransition
+from statemachine.rows import Move
 from statemachine.slots import SLOT_HANDLERS, free_slots, freed
 from statemachine.state import (
     Condition,
@@ -22,7 +23,7 @@ from statemachine.state import (
     Stage,
     Workspace,
 )
-from statemachine.tables import COMPILED, FIELDS, STATE_TRIGGERED, Move
+from statemachine.tables import COMPILED, FIELDS, STATE_TRIGGERED
 
 # Looking up a member on an Enum class costs more than the comparison it is for.
 _LIVE = Stage.LIVE

@@ -16,14 +16,14 @@ machine × state × event and shows that both agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import transitions
 
 from statemachine import events as ev
-from statemachine.errors import IllegalTransition
+from statemachine import rows
+from statemachine.rows import Move, Template
 from statemachine.state import ConditionStatus, ConditionType, SlotPhase, Stage
 
 ABSENT, UNKNOWN, FALSE, TRUE = ConditionStatus
@@ -33,7 +33,6 @@ FREE, REQUESTED, CREATED, LAUNCHED, READY, USABLE = SlotPhase
 KEEP: Final = None
 """In place of a reason: reason and message stay as they are."""
 
-Template = str | None
 Event = type[ev.WorkspaceEvent]
 ConditionRow = tuple[ConditionType, Event, ConditionStatus, ConditionStatus, Template, str]
 
@@ -199,21 +198,11 @@ STAGE_TRIGGERED: Final[tuple[StageRow, ...]] = (
 )  # fmt: skip
 
 
-def _machine(name: str, states: Iterable[Any], rows: Iterable[tuple[str, Any, Any]]) -> transitions.Machine:
-    names = [str(state) for state in states]
-    machine = transitions.Machine(
-        model=None, states=names, initial=names[0], auto_transitions=False, name=name
-    )
-    for trigger, source, dest in rows:
-        machine.add_transition(trigger, str(source), str(dest))
-    return machine
-
-
 def _condition_machine(condition: ConditionType) -> transitions.Machine:
-    rows = [(row[1].__name__, row[2], row[3]) for row in EVENT_TRIGGERED if row[0] is condition]
+    found = [(row[1].__name__, row[2], row[3]) for row in EVENT_TRIGGERED if row[0] is condition]
     if condition is WORKSPACE_READY:
-        rows = [(row[1], source, row[2]) for row in STATE_TRIGGERED for source in ConditionStatus]
-    return _machine(condition, ConditionStatus, rows)
+        found = [(row[1], source, row[2]) for row in STATE_TRIGGERED for source in ConditionStatus]
+    return rows.define(condition, ConditionStatus, found)
 
 
 def _stage_rows() -> list[StageRow]:
@@ -224,8 +213,8 @@ def _stage_rows() -> list[StageRow]:
 
 MACHINES: Final[dict[str, transitions.Machine]] = {
     **{condition.value: _condition_machine(condition) for condition in ConditionType},
-    "Slot": _machine("Slot", [p.name for p in SlotPhase], [(e.__name__, s.name, d.name) for e, s, d in SLOT_TRIGGERED]),
-    "Stage": _machine("Stage", Stage, [(e.__name__, s, d) for e, s, d in _stage_rows()]),
+    "Slot": rows.define("Slot", [p.name for p in SlotPhase], [(e.__name__, s.name, d.name) for e, s, d in SLOT_TRIGGERED]),
+    "Stage": rows.define("Stage", Stage, [(e.__name__, s, d) for e, s, d in _stage_rows()]),
 }  # fmt: skip
 """The definition, by condition type, and ``Slot`` and ``Stage``."""
 
@@ -239,37 +228,7 @@ def fire(machine: str, state: str, trigger: str) -> str | None:
     Raises:
         IllegalTransition: The machine names the trigger, but not in this state.
     """
-    definition = MACHINES[machine]
-    if trigger not in definition.events:
-        return None
-    cell = SimpleNamespace()
-    definition.add_model(cell, initial=state)
-    try:
-        cell.trigger(trigger)
-    except transitions.MachineError:
-        raise IllegalTransition(machine, state, trigger) from None
-    finally:
-        definition.remove_model(cell)
-    return str(cell.state)
-
-
-class Move(NamedTuple):
-    """Where a condition goes, and its new reason and message.
-
-    Texts, unless ``write`` is given: then it makes both of the event and the Workspace.
-    """
-
-    dest: ConditionStatus
-    reason: Template
-    message: str
-    write: Callable[[Any, Any], tuple[str, str]] | None
-
-    @classmethod
-    def of(cls, dest: ConditionStatus, reason: Template, message: str) -> Move:
-        if reason is None or "{" not in reason + message:
-            return cls(dest, reason, message, None)
-        # The templates of this module as f-strings: a third of the time that str.format takes.
-        return cls(dest, reason, message, eval(f"lambda e, w: (f{reason!r}, f{message!r})", {}))
+    return rows.fire(MACHINES[machine], machine, state, trigger)
 
 
 class Compiled(NamedTuple):
@@ -293,23 +252,21 @@ FIELDS: Final[dict[ConditionType, str]] = {
 def _moves(condition: ConditionType, event: Event) -> dict[ConditionStatus, Move]:
     """The compiled row set of one condition for one event, destinations as `transitions` knows them."""
     texts = {row[2]: row[4:] for row in EVENT_TRIGGERED if row[:2] == (condition, event)}
-    dests = {ConditionStatus(source): dest for source, dest in _destinations(condition, event.__name__)}
+    dests = {
+        ConditionStatus(source): dest
+        for source, dest in rows.destinations(MACHINES[condition], event.__name__)
+    }
     return {source: Move.of(ConditionStatus(dests[source]), *texts[source]) for source in texts}
-
-
-def _destinations(machine: str, trigger: str) -> list[tuple[str, str]]:
-    """(source, dest) of every transition that a machine has for a trigger."""
-    found = MACHINES[machine].events.get(trigger)
-    rows = found.transitions.items() if found else ()
-    return [(str(source), str(row.dest)) for source, leaving in rows for row in leaving]
 
 
 def _compile(event: Event) -> Compiled:
     name = event.__name__
     conditions = [(FIELDS[condition], _moves(condition, event)) for condition in ConditionType]
     return Compiled(
-        stages={Stage(source): Stage(dest) for source, dest in _destinations("Stage", name)},
-        phases={SlotPhase[source]: SlotPhase[dest] for source, dest in _destinations("Slot", name)},
+        stages={Stage(source): Stage(dest) for source, dest in rows.destinations(MACHINES["Stage"], name)},
+        phases={
+            SlotPhase[source]: SlotPhase[dest] for source, dest in rows.destinations(MACHINES["Slot"], name)
+        },
         conditions=tuple((field, moves) for field, moves in conditions if moves),
     )
 
