@@ -30,9 +30,13 @@ Time: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_timestamp)]
 
 
 class ApiModel(BaseModel):
-    """Base of all API types: camelCase outside, immutable, nothing coerced."""
+    """Base of all API types: immutable, nothing coerced.
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
+    Made from camelCase JSON alone, in Python with ``model_validate``: were snake_case names read too, an
+    object could bring one field twice.
+    """
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="allow", frozen=True)
 
     REQUIRED: ClassVar[tuple[str, ...]] = ()
     """Aliases that the CRD requires inside this object; the models are more patient."""

@@ -56,8 +56,12 @@ def read_lenient(model: type[Model], obj: Any) -> tuple[Model, list[Finding]]:
             return model.model_validate(obj), sorted(findings)
         except ValidationError as error:
             findings.update(_findings(error))
+            smaller = obj
             for details in error.errors(include_url=False):
-                obj = _without(obj, details["loc"][:2])
+                smaller = _without(smaller, details["loc"][:2])
+            if smaller is obj:
+                raise InvalidObject(sorted(findings)) from error
+            obj = smaller
 
 
 def identity_findings(obj: Any, api_version: str, kind: str) -> list[Finding]:
@@ -70,13 +74,25 @@ def identity_findings(obj: Any, api_version: str, kind: str) -> list[Finding]:
     ]
 
 
-def _without(obj: Any, path: Sequence[int | str]) -> Any:
-    """A copy that lacks the value at the path."""
-    key = path[0]
-    kept = {name: value for name, value in obj.items() if str(name) != str(key)}
-    if len(path) > 1 and isinstance(obj.get(key), dict):
-        kept[key] = _without(obj[key], path[1:])
-    return kept
+def _without(obj: dict[Any, Any], path: Sequence[int | str]) -> dict[Any, Any]:
+    """A copy that lacks the value at the path, or keys that are no text when the path is that of the parent.
+
+    The object itself, when there is nothing to take out.
+    """
+    if not path:
+        return obj if all(map(_is_text, obj)) else {key: obj[key] for key in obj if _is_text(key)}
+    name = next((key for key in obj if str(key) == str(path[0])), None)
+    if name is None:
+        return obj
+    if len(path) > 1 and isinstance(obj[name], dict):
+        smaller = _without(obj[name], path[1:])
+        return obj if smaller is obj[name] else {**obj, name: smaller}
+    return {key: value for key, value in obj.items() if key != name}
+
+
+def _is_text(key: Any) -> bool:
+    """Whether it is a string that UTF-8 can write; JSON can bring one that it cannot."""
+    return isinstance(key, str) and key.encode("utf-8", "replace").decode("utf-8") == key
 
 
 def _findings(error: ValidationError) -> Iterator[Finding]:

@@ -46,9 +46,7 @@ class ResourceSpec(ApiModel):
             return {}
 
 
-_ABSENT_RESOURCE = ResourceSpec.model_construct(
-    count=1, instance_type="", label_selector=LabelSelector(), preferred_nodes=()
-)
+_ABSENT_RESOURCE = ResourceSpec.model_validate({"instanceType": "", "labelSelector": {}})
 
 
 class PresetOptions(ApiModel):

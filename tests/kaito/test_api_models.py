@@ -218,11 +218,24 @@ def test_timestamps_must_be_times() -> None:
         assert findings(manifest)[0].startswith("metadata.creationTimestamp: expected a time")
 
 
-def test_models_can_be_built_in_python() -> None:
-    spec = ResourceSpec(count=2, label_selector=LabelSelector(match_labels={"a": "b"}))
+def test_snake_case_names_are_unknown_fields() -> None:
+    stored = a_manifest()
+    stored["resource"]["instance_type"] = 5
 
-    assert spec.selector() == {"a": "b"}
-    assert spec.to_dict()["count"] == 2
+    workspace = Workspace.from_cluster(stored)
+
+    assert workspace.resource.instance_type == "Standard_NC12s_v3"
+    assert workspace.problems == ()
+    assert workspace.to_dict() == {**stored, "inference": workspace.to_dict()["inference"]}
+    assert findings(stored)[0].startswith("resource.instance_type: expected a known field")
+
+
+@pytest.mark.parametrize("key", [1, "\ud800"])
+def test_keys_that_are_no_text_are_left_out(key: Any) -> None:
+    workspace = Workspace.from_cluster({**a_manifest(), key: 1, "status": {key: 1}})
+
+    assert workspace.to_dict()["metadata"] == {"name": "falcon"}
+    assert "resource" in workspace.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -267,7 +280,7 @@ def test_selectors_that_are_no_map_are_refused(expression: dict[str, Any], text:
         selector.flattened()
 
     assert str(raised.value) == text
-    assert ResourceSpec(label_selector=selector).selector() == {}
+    assert ResourceSpec.model_validate({"labelSelector": selector}).selector() == {}
 
 
 @pytest.mark.parametrize(
