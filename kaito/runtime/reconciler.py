@@ -21,7 +21,7 @@ from statemachine.commands import WriteStatus
 from statemachine.events import WorkspaceEvent
 from statemachine.lifecycle import step
 from statemachine.state import Condition, ConditionStatus, ConditionType, Workspace
-from store.errors import WrongExpectedVersion
+from store.errors import LogUnavailable, WrongExpectedVersion
 
 
 class Reconciled(msgspec.Struct, frozen=True):
@@ -41,7 +41,11 @@ class Reconciler:
         self._count = 0
 
     def reconcile(self, key: WorkspaceKey) -> Reconciled:
-        """Step every life of this name once. It never waits and never raises for what the world did."""
+        """Step every life of this name once. It never waits, and what the world did is never raised.
+
+        Raises:
+            StaleEpoch: Another leader has written; this process must stop acting.
+        """
         self._count += 1
         now = self._clock.now()
         wakes: list[datetime] = []
@@ -52,6 +56,8 @@ class Reconciler:
                     wakes.append(wake)
         except WrongExpectedVersion as error:
             return Reconciled(Outcome.REQUEUE, error=str(error))
+        except LogUnavailable as error:
+            return Reconciled(Outcome.ERROR, error=str(error))  # no effect without a record of its intent
         except NotFound:
             return Reconciled(Outcome.REQUEUE)  # gone since the picture; the next one shows it
         except ApiError as error:

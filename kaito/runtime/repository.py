@@ -28,10 +28,16 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 class Repository:
-    """Load and append; ``epoch`` gives the leader's lease transitions at the time of the append."""
+    """Load and append.
 
-    def __init__(self, log: EventLog, epoch: Callable[[], int] = lambda: 0) -> None:
+    Args:
+        identity: Of this process, so that two that decide alike are told apart; empty where there is one.
+        epoch: Gives the leader's lease transitions at the time of the append.
+    """
+
+    def __init__(self, log: EventLog, identity: str = "", epoch: Callable[[], int] = lambda: 0) -> None:
         self._log = log
+        self._identity = identity
         self._epoch = epoch
         self._loaded: dict[str, Loaded] = {}
         self._lives: dict[WorkspaceKey, set[str]] = {}
@@ -72,7 +78,12 @@ class Repository:
             return self._loaded[stream]
         try:
             appended = self._log.append(
-                stream, events, expected_version=expected_version, epoch=self._epoch(), cause=cause
+                stream,
+                events,
+                expected_version=expected_version,
+                epoch=self._epoch(),
+                cause=cause,
+                command_id=f"{self._identity} {cause}" if self._identity else "",
             )
         except WrongExpectedVersion:
             self._loaded.pop(stream, None)

@@ -22,6 +22,7 @@ from kaito.runtime.ports import (
 from kaito.runtime.workqueue import Outcome
 from simulator.cluster import Cluster
 from statemachine.events import NodeBecameUsable
+from store.errors import LogUnavailable
 from tests.kaito.reconciling import KEY, START, Bench
 
 
@@ -396,6 +397,21 @@ def test_poisoned_stream_is_set_aside_once() -> None:
     assert done.outcome is Outcome.TERMINAL_ERROR
     assert bench.condition("WorkspaceReady") == ("Unknown", "EventLogUnreadable")
     assert bench.cluster.resource_version == version
+    assert bench.machines() == []
+
+
+def test_unwritable_log_acts_on_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.apply_workspace()
+
+    def full(*args: Any, **kwargs: Any) -> Any:
+        raise LogUnavailable("the disk is full")
+
+    monkeypatch.setattr(bench.log, "append", full)
+
+    done = bench.reconcile()
+
+    assert (done.outcome, done.error) == (Outcome.ERROR, "the disk is full")
     assert bench.machines() == []
 
 
