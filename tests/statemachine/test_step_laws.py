@@ -10,17 +10,18 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
 from statemachine import commands as cmd
 from statemachine.decision import decide
-from statemachine.detection import detect, unusable
+from statemachine.detection import detect
 from statemachine.lifecycle import Step, step
-from statemachine.observations import ClusterView
+from statemachine.observations import ClusterView, MachineFailure
 from statemachine.replay import fold
-from statemachine.state import ConditionStatus, InferenceReason, Stage, Workspace
+from statemachine.state import ConditionStatus, InferenceReason, Stage, Trouble, Workspace
 from tests import strategies
 from tests.builders import EPOCH, a_service_view, a_workload_view
 from tests.statemachine.toy_cluster import FRESH, READY_POD, Fate, Lag, Life, ToyCluster
@@ -28,9 +29,42 @@ from tests.statemachine.toy_cluster import FRESH, READY_POD, Fate, Lag, Life, To
 ROUNDS_TO_REST = 60
 """How many undisturbed reconciles any history may need until all is said and done."""
 
-TRUE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.UNKNOWN
+TRUE = ConditionStatus.TRUE
 
 index = st.integers(0, 3)
+
+MACHINE_NEWS: dict[str, dict[str, Any]] = {
+    "launched": {"launched": True, "failure": None},
+    "failing": {},
+    "healed": {"failure": None},
+    "ready": {},
+    "deleted": {"deleting": True},
+    "gone": {},
+}
+NODE_NEWS: dict[str, dict[str, Any]] = {
+    "brought": {},
+    "usable": {"ready": True, "gpus": 2},
+    "not ready": {"ready": False},
+    "without gpu": {"ready": True, "gpus": 0},
+    "drained": {"deleting": True},
+    "gone": {},
+}
+POD_NEWS: dict[str, dict[str, Any]] = {
+    "pulling": {"node": "node", "started": False, "ready": False},
+    "loading": {"node": "node", "started": True, "ready": False},
+    "ready": READY_POD,
+    "crashed": {"ready": False, "terminated": "Error", "exit_code": 1},
+    "out of memory": {"ready": False, "terminated": "OOMKilled", "exit_code": 137},
+    "no image": {"ready": False, "waiting": "ImagePullBackOff"},
+    "no secret": {"ready": False, "waiting": "CreateContainerConfigError"},
+    "unschedulable": {"ready": False, "node": "", "unschedulable": "0/3 nodes are available"},
+}
+SERVING_NEWS: dict[str, dict[str, Any]] = {
+    "service gone": {"service": None},
+    "service of another": {"service": a_service_view(owned=False)},
+    "workload gone": {"workload": None, "pods": ()},
+    "workload of another": {"workload": a_workload_view(owned=False, ready=1), "pods": ()},
+}
 
 
 def encoded(value: Any) -> bytes:
@@ -46,11 +80,14 @@ class World(RuleBasedStateMachine):
         self.lives: list[Life] = []
         self.names: dict[tuple[str, int, int], str] = {}
 
-    @initialize(node_count=st.sampled_from((1, 1, 2, 4)))
-    def begin(self, node_count: int) -> None:
+    @initialize(node_count=st.sampled_from((1, 1, 2, 4)), progress=st.sampled_from((0, 1, 3, 6)))
+    def begin(self, node_count: int, progress: int) -> None:
+        """Start anywhere between a new Workspace and a serving one: faults hit each stretch of the way."""
         self.cluster = ToyCluster(node_count)
         self.lives.append(Life(self.cluster.create_workspace()))
         self.cluster.remember()
+        for _ in range(progress):
+            self.go_well(1.0)
 
     # --- the operator -------------------------------------------------------------------------------
 
@@ -64,6 +101,12 @@ class World(RuleBasedStateMachine):
     def reconcile_undisturbed(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
         self.reconcile(FRESH, ())
+
+    @rule(seconds=strategies.pauses())
+    def go_well(self, seconds: float) -> None:
+        """Whatever is on its way arrives, and the operator sees it."""
+        self.change(self.cluster.help)
+        self.reconcile_undisturbed(seconds)
 
     @rule(lag=strategies.lags())
     def crash_before_acting(self, lag: Lag) -> None:
@@ -109,82 +152,41 @@ class World(RuleBasedStateMachine):
         self.lives.append(Life(self.cluster.create_workspace()))
         self.cluster.remember()
 
-    # --- machines and nodes -------------------------------------------------------------------------
+    # --- machines, nodes, pods ----------------------------------------------------------------------
 
-    @rule(which=index)
-    def launch(self, which: int) -> None:
-        self.change_machine(which, launched=True, failure=None)
+    @rule(which=index, news=st.sampled_from(sorted(MACHINE_NEWS)), failure=strategies.failures())
+    def machine_news(self, which: int, news: str, failure: MachineFailure) -> None:
+        names = sorted(self.cluster.machines)
+        if not names:
+            return
+        name = names[which % len(names)]
+        match news:
+            case "ready":
+                self.change(self.cluster.ready_machine, name)
+            case "gone":
+                self.change(self.cluster.finish_machine, name)
+            case "failing":
+                self.change(self.cluster.change_machine, name, failure=failure)
+            case _:
+                self.change(self.cluster.change_machine, name, **MACHINE_NEWS[news])
 
-    @rule(which=index, failure=strategies.failures())
-    def fail(self, which: int, failure: Any) -> None:
-        self.change_machine(which, failure=failure)
+    @rule(which=index, news=st.sampled_from(sorted(NODE_NEWS)))
+    def node_news(self, which: int, news: str) -> None:
+        names = sorted(self.cluster.nodes)
+        if news == "brought":
+            self.change(self.cluster.bring_node)
+        elif names and news == "gone":
+            self.change(self.cluster.nodes.pop, names[which % len(names)])
+        elif names:
+            self.change(self.cluster.change_node, names[which % len(names)], **NODE_NEWS[news])
 
-    @rule(which=index)
-    def heal(self, which: int) -> None:
-        self.change_machine(which, failure=None)
+    @rule(which=index, news=st.sampled_from(sorted(POD_NEWS)), restarts=st.integers(0, 3))
+    def pod_news(self, which: int, news: str, restarts: int) -> None:
+        self.change(self.cluster.change_pod, which, restarts=restarts, **POD_NEWS[news])
 
-    @rule(which=index)
-    def make_ready(self, which: int) -> None:
-        name = self.machine(which)
-        if name:
-            self.change(self.cluster.ready_machine, name)
-
-    @rule(which=index)
-    def delete_machine(self, which: int) -> None:
-        self.change_machine(which, deleting=True)
-
-    @rule(which=index)
-    def finish_deletion(self, which: int) -> None:
-        name = self.machine(which)
-        if name:
-            self.change(self.cluster.finish_machine, name)
-
-    @rule()
-    def bring_a_node(self) -> None:
-        self.change(self.cluster.bring_node)
-
-    @rule(which=index, ready=st.booleans(), gpus=st.sampled_from((0, 2)))
-    def change_node(self, which: int, ready: bool, gpus: int) -> None:
-        self.change_a_node(which, ready=ready, gpus=gpus)
-
-    @rule(which=index)
-    def usable_node(self, which: int) -> None:
-        self.change_a_node(which, ready=True, gpus=2)
-
-    @rule(which=index)
-    def drain_node(self, which: int) -> None:
-        self.change_a_node(which, deleting=True)
-
-    @rule(which=index)
-    def remove_node(self, which: int) -> None:
-        name = self.node(which)
-        if name:
-            self.change(self.cluster.nodes.pop, name)
-
-    # --- serving ------------------------------------------------------------------------------------
-
-    @rule(which=index, started=st.booleans())
-    def start_pod(self, which: int, started: bool) -> None:
-        self.change(self.cluster.change_pod, which, node="node", started=started)
-
-    @rule()
-    def pods_become_ready(self) -> None:
-        for which in range(4):
-            self.change(self.cluster.change_pod, which, **READY_POD)
-
-    @rule(which=index, why=st.sampled_from(("OOMKilled", "Error")), restarts=st.integers(1, 3))
-    def crash(self, which: int, why: str, restarts: int) -> None:
-        self.change(
-            self.cluster.change_pod, which, ready=False, terminated=why, exit_code=137, restarts=restarts
-        )
-
-    @rule(which=index, waiting=st.sampled_from(("ImagePullBackOff", "CreateContainerConfigError", "")))
-    def trouble_pod(self, which: int, waiting: str) -> None:
-        self.change(self.cluster.change_pod, which, ready=False, waiting=waiting)
-
-    @rule(which=index, message=st.sampled_from(("0/3 nodes are available", "")))
-    def unschedule_pod(self, which: int, message: str) -> None:
-        self.change(self.cluster.change_pod, which, ready=False, node="", unschedulable=message)
+    @rule(news=st.sampled_from(sorted(SERVING_NEWS)))
+    def serving_news(self, news: str) -> None:
+        self.change(self.cluster.lose, **SERVING_NEWS[news])
 
     @rule(desired=st.integers(0, 3), current=st.booleans())
     def scale(self, desired: int, current: bool) -> None:
@@ -192,39 +194,11 @@ class World(RuleBasedStateMachine):
         if found is not None:
             self.change(self.cluster.lose, workload=replace(found, desired=desired, current=current))
 
-    @rule(foreign=st.booleans())
-    def lose_the_service(self, foreign: bool) -> None:
-        self.change(self.cluster.lose, service=a_service_view(owned=False) if foreign else None)
-
-    @rule(foreign=st.booleans())
-    def lose_the_workload(self, foreign: bool) -> None:
-        self.change(
-            self.cluster.lose, workload=a_workload_view(owned=False, ready=1) if foreign else None, pods=()
-        )
-
     # --- how the world is changed -------------------------------------------------------------------
 
     def change(self, how: Any, *args: Any, **changes: Any) -> None:
         how(*args, **changes)
         self.cluster.remember()
-
-    def machine(self, which: int) -> str:
-        names = sorted(self.cluster.machines)
-        return names[which % len(names)] if names else ""
-
-    def change_machine(self, which: int, **changes: Any) -> None:
-        name = self.machine(which)
-        if name:
-            self.change(self.cluster.change_machine, name, **changes)
-
-    def node(self, which: int) -> str:
-        names = sorted(self.cluster.nodes)
-        return names[which % len(names)] if names else ""
-
-    def change_a_node(self, which: int, **changes: Any) -> None:
-        name = self.node(which)
-        if name:
-            self.change(self.cluster.change_node, name, **changes)
 
     # --- the laws of one step -----------------------------------------------------------------------
 
@@ -237,6 +211,7 @@ class World(RuleBasedStateMachine):
         assert_decided_once(stepped, view, self.now)
         assert_wakes(stepped, self.now)
         assert_evidence(stepped.state, view)
+        assert_names_its_trouble(stepped.state)
         self.assert_names(life, stepped)
         life.take(stepped)
         life.act(self.cluster, stepped.commands, self.now, fates)
@@ -336,12 +311,11 @@ def assert_evidence(state: Workspace, view: ClusterView) -> None:
     """A verdict of True stands on what this very picture shows."""
     if state.stage is not Stage.LIVE or view.workspace is None:
         return
-    nodes = {node.name: node for node in view.nodes}
-    usable = [unusable(nodes.get(slot.node), view.workspace.needs_gpu) is None for slot in state.slots]
+    usable = {node.name for node in view.nodes if node.ready and node.gpus and not node.deleting}
+    nodes = tuple(sorted(slot.node for slot in state.slots))
+    assert (state.machine_ready.status is TRUE) == (set(nodes) <= usable)
     if state.machine_ready.status is TRUE:
-        assert all(usable)
-        assert state.resource_ready.status is TRUE
-        assert state.worker_nodes == tuple(sorted(slot.node for slot in state.slots))
+        assert (state.resource_ready.status, state.worker_nodes) == (TRUE, nodes)
     if state.inference_ready.status is TRUE:
         assert view.workload is not None
         assert view.workload.owned
@@ -352,4 +326,15 @@ def assert_evidence(state: Workspace, view: ClusterView) -> None:
         assert state.inference_ready.reason == InferenceReason.FAILED
 
 
+def assert_names_its_trouble(state: Workspace) -> None:
+    """What MachineReady says when it is False is wrong now, with a slot that has it."""
+    if state.stage is not Stage.LIVE or state.machine_ready.status is not ConditionStatus.FALSE:
+        return
+    troubled = [slot for slot in state.slots if slot.trouble is not Trouble.NONE]
+    wrong = [name for slot in troubled for name in (slot.detail, slot.machine, slot.node) if name]
+    assert any(name in state.machine_ready.message for name in wrong)
+
+
+# Some hundred worlds find in seconds what a handful would miss for weeks.
+World.TestCase.settings = settings(max_examples=max(settings().max_examples, 250))
 TestWorld = World.TestCase
