@@ -57,7 +57,7 @@ def describe(value: Any) -> str:
         case list() | tuple():
             return "a list"
         case int() if value.bit_length() > 256:
-            return "a number of more than 77 digits"
+            return "a number of 78 digits or more"
         case _:
             return printable(str(value))
 

@@ -7,6 +7,13 @@ from kaito.api.workspace import Workspace
 from kaito.catalogue.entries import Preset
 from kaito.manifests import names
 from kaito.manifests.names import Object
+from kaito.runtime.keys import (
+    INSTANCE_TYPE_LABEL,
+    MACHINE_TYPE_LABEL,
+    NAME_LABEL,
+    NAMESPACE_LABEL,
+    UID_LABEL,
+)
 
 PROVISIONER = "default"
 MACHINE_TYPE = "gpu"
@@ -43,9 +50,9 @@ def storage(preset: Preset | None) -> str:
 def _labels(workspace: Workspace) -> dict[str, str]:
     ours = {
         names.PROVISIONER_LABEL: PROVISIONER,
-        names.WORKSPACE_LABEL: workspace.name,
-        names.WORKSPACE_NAMESPACE_LABEL: workspace.namespace,
-        names.WORKSPACE_UID_LABEL: workspace.metadata.uid,
+        NAME_LABEL: workspace.name,
+        NAMESPACE_LABEL: workspace.namespace,
+        UID_LABEL: workspace.metadata.uid,
     }
     theirs = workspace.resource.selector()
     return ours | {key: theirs[key] for key in sorted(theirs) if key not in ours}
@@ -53,9 +60,9 @@ def _labels(workspace: Workspace) -> dict[str, str]:
 
 def _requirements(workspace: Workspace) -> list[Object]:
     wanted = {
-        names.INSTANCE_TYPE_LABEL: workspace.resource.instance_type,
+        INSTANCE_TYPE_LABEL: workspace.resource.instance_type,
         names.PROVISIONER_LABEL: PROVISIONER,
-        names.MACHINE_TYPE_LABEL: MACHINE_TYPE,
+        MACHINE_TYPE_LABEL: MACHINE_TYPE,
         "kubernetes.io/arch": "amd64",
         "kubernetes.io/os": "linux",
     }

@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from kaito.api.workspace import API_VERSION, KIND, Workspace
+from kaito.runtime.keys import NAME_LABEL
 
 Object: TypeAlias = dict[str, Any]
 
-WORKSPACE_LABEL = "kaito.sh/workspace"
-WORKSPACE_NAMESPACE_LABEL = "kaito.sh/workspacenamespace"
-WORKSPACE_UID_LABEL = "kaito.sh/workspace-uid"
-"""Ours: tells the Machines of one life of a Workspace from those of another of the same name."""
-MACHINE_TYPE_LABEL = "kaito.sh/machine-type"
 PROVISIONER_LABEL = "karpenter.sh/provisioner-name"
-INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 
 INFERENCE_PORT = 5000
@@ -47,7 +42,7 @@ def metadata(workspace: Workspace, name: str) -> Object:
 
 def selector(workspace: Workspace) -> dict[str, str]:
     """What selects the pods of a Workspace within its namespace."""
-    return {WORKSPACE_LABEL: workspace.name}
+    return {NAME_LABEL: workspace.name}
 
 
 def headless_name(workspace: Workspace) -> str:

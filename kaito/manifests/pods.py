@@ -12,8 +12,8 @@ from kaito.catalogue.entries import Preset
 from kaito.manifests import names, scheduling
 from kaito.manifests.commands import command
 from kaito.manifests.names import Object
+from kaito.runtime.keys import GPU_RESOURCE
 
-GPU_RESOURCE = "nvidia.com/gpu"
 PROBE_PATH = "/healthz"
 LIVENESS_DELAY_SECONDS = 600
 READINESS_DELAY_SECONDS = 30

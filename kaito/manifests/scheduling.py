@@ -6,8 +6,8 @@ import copy
 from collections.abc import Sequence
 
 from kaito.api.workspace import Workspace
-from kaito.manifests import names
 from kaito.manifests.names import Object
+from kaito.runtime.keys import INSTANCE_TYPE_LABEL
 
 TOLERATIONS = (
     {"key": "gpu", "operator": "Equal", "value": "", "effect": "NoSchedule"},
@@ -41,7 +41,7 @@ def _terms(workspace: Workspace, worker_nodes: Sequence[str]) -> list[Object]:
     """Our alternatives: one, or one a node, since a field selector takes a single node name."""
     labels = workspace.resource.selector()
     if workspace.resource.instance_type:
-        labels.setdefault(names.INSTANCE_TYPE_LABEL, workspace.resource.instance_type)
+        labels.setdefault(INSTANCE_TYPE_LABEL, workspace.resource.instance_type)
     expressions = [{"key": key, "operator": "In", "values": [labels[key]]} for key in sorted(labels)]
     if not worker_nodes:
         return [{"matchExpressions": expressions}]

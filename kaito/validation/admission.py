@@ -12,6 +12,7 @@ from kaito.api.errors import Finding, InvalidObject
 from kaito.api.reading import identity_findings, read_lenient, read_strict
 from kaito.api.workspace import API_VERSION, KIND, Workspace
 from kaito.catalogue.catalogue import Catalogue
+from kaito.validation.annotations import check_annotations
 from kaito.validation.change import check_change
 from kaito.validation.creation import check_creation
 from kaito.validation.messages import Report
@@ -31,6 +32,7 @@ def validate_create(workspace: Workspace | Any, catalogue: Catalogue) -> list[st
     found = _read(workspace, report)
     if found is not None:
         check_creation(found, catalogue, report)
+        check_annotations(found.metadata.annotations, {}, report)
     return report.lines()
 
 
@@ -46,6 +48,7 @@ def validate_update(old: Workspace | Any, new: Workspace | Any, catalogue: Catal
     if before is not None and after is not None:
         try:
             check_change(before, after, report)
+            check_annotations(after.metadata.annotations, before.metadata.annotations, report)
         except RecursionError:
             report.add("expected two objects that can be compared, found too many levels", "object")
     return report.lines()

@@ -372,6 +372,27 @@ def test_machine_faults_name_their_fields() -> None:
     ]
 
 
+def test_one_unknown_machine_field_is_enough() -> None:
+    with pytest.raises(InvalidObject, match=r"spec\.zzz: expected one of kubelet"):
+        Machine.from_user({**A_MACHINE, "spec": {"zzz": 1}})
+    with pytest.raises(InvalidObject, match="kind: expected Machine, found Node"):
+        Machine.from_user({**A_MACHINE, "kind": "Node"})
+
+
+@pytest.mark.parametrize(("quantity", "fine"), [("50Gi", True), (400, True), (True, False), (1.5, False)])
+def test_quantities_are_text_or_whole_numbers(quantity: Any, fine: bool) -> None:
+    stored = {"spec": {"resources": {"requests": {"storage": quantity}}}}
+
+    assert ("resources" in Machine.from_cluster(stored).to_dict()["spec"]) is fine
+
+
+@pytest.mark.parametrize(("percent", "fine"), [(0, True), (100, True), (-1, False), (101, False)])
+def test_percentages_have_their_bounds(percent: int, fine: bool) -> None:
+    stored = {"spec": {"kubelet": {"imageGCLowThresholdPercent": percent}}}
+
+    assert ("kubelet" in Machine.from_cluster(stored).to_dict()["spec"]) is fine
+
+
 def test_machine_of_a_cluster_keeps_unknown_fields() -> None:
     machine = Machine.from_cluster({"metadata": {"name": "m"}, "spec": {"novelty": 1, "taints": "none"}})
 

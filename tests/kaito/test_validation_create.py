@@ -338,6 +338,19 @@ def test_nameless_workspace_is_refused() -> None:
     assert answer(a_manifest(metadata={})) == ["missing field(s): metadata.name"]
 
 
+@pytest.mark.parametrize(
+    ("text", "fine"), [("7m", True), ("1h30m", True), ("0s", False), ("soon", False), ("", False)]
+)
+def test_machine_timeout_must_be_a_duration(text: str, fine: bool) -> None:
+    found = answer(a_manifest(metadata={"name": "falcon", "annotations": {"kaito.sh/machine-timeout": text}}))
+
+    refusal = (
+        f"invalid value: {text}, expected a duration such as 4m, 240s, 1h30m or 500ms, above 0s: "
+        "metadata.annotations.kaito.sh/machine-timeout"
+    )
+    assert found == ([] if fine else [refusal])
+
+
 def test_metadata_of_newer_servers_is_let_pass() -> None:
     assert answer(a_manifest(metadata={"name": "falcon", "novelty": 1})) == []
 

@@ -219,6 +219,15 @@ def test_changed_template_must_be_one_to_build_on() -> None:
     ]
 
 
+def test_only_a_new_machine_timeout_is_judged() -> None:
+    def timed(text: str) -> dict[str, Any]:
+        return changed(SERVED, "metadata.annotations", {"kaito.sh/machine-timeout": text})
+
+    assert answer(timed("soon"), timed("soon")) == []
+    assert answer(SERVED, timed("7m")) == []
+    assert [line.split(",")[0] for line in answer(SERVED, timed("soon"))] == ["invalid value: soon"]
+
+
 def test_unknown_and_ill_typed_fields_are_refused() -> None:
     assert answer(SERVED, changed(SERVED, "resource.size", 1)) == [
         "expected one of count, instanceType, labelSelector, preferredNodes, found size: resource.size"
