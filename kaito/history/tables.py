@@ -12,7 +12,7 @@ from kaito import durations
 from kaito.history.chronicle import Chronicle
 from kaito.history.sentences import describe, elapsed, stamp
 from statemachine import projection
-from statemachine.state import Condition, ConditionType, Slot, Stage, Workspace
+from statemachine.state import Condition, ConditionType, Slot, Workspace
 from store.records import Record
 
 EVENT_COLUMNS = ("POSITION", "TIME", "AGE", "TYPE", "WHAT HAPPENED")
@@ -93,14 +93,13 @@ def status_tables(chronicle: Chronicle, at: datetime) -> list[tuple[Sequence[str
 def list_row(chronicle: Chronicle, at: datetime) -> tuple[str, ...]:
     state = chronicle.state()
     statuses = [_status(state, kind) for kind in list(ConditionType)[:4]]
-    stage = "" if state.stage is Stage.LIVE else str(state.stage)
     return (
         chronicle.namespace,
         chronicle.name,
         state.instance_type,
         *statuses,
         _age(chronicle, at),
-        stage or str(Stage.LIVE),
+        str(state.stage),
     )
 
 

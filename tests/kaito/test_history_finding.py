@@ -60,6 +60,14 @@ def test_what_is_not_found_names_the_nearest(
         finding.find(log, *arguments)
 
 
+def test_long_list_of_names_is_cut(log: MemoryEventLog) -> None:
+    for index in range(5):
+        add(log, "team", f"model-{index}", f"uid-{index}", 0)
+
+    with pytest.raises(Problem, match="it holds falcon, llama-2-7b, model-0, model-1, model-2 and 2 more"):
+        finding.find(log, "zzz")
+
+
 def test_empty_log_holds_no_workspace() -> None:
     with pytest.raises(Problem, match="it holds none at all"):
         finding.find(MemoryEventLog(lambda: lives.START), "falcon")

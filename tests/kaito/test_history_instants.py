@@ -79,6 +79,12 @@ def test_last_event_may_be_after_midnight() -> None:
     assert found == [6, 5]
 
 
+def test_time_of_the_creation_is_that_day() -> None:
+    chronicle = living(lives.START, seconds=100_000)
+
+    assert instants.resolve(instants.parse("18:30"), chronicle, NOW) == lives.START
+
+
 def test_time_before_creation_stays_on_its_day() -> None:
     chronicle = living(datetime(2024, 4, 5, 23, 50, tzinfo=UTC), seconds=60)
 

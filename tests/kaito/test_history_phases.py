@@ -210,6 +210,17 @@ def test_nothing_is_known_before_the_creation() -> None:
         lives.chronicle(lives.READY).until(at(-1))
 
 
+def test_trouble_of_inference_is_a_step() -> None:
+    crash = ev.InferenceTroubled(at=at(300), reason="ImagePullError", message="not found")
+    events = [*lives.DEPLOYED, crash, lives.progressed(400, "Loading")]
+    late = ev.InferenceWaitTimedOut(at=at(2075), elapsed_seconds=1800)
+
+    inference = told([*events, late], 2100)[-1]
+
+    steps = [("ImagePullError", 100), ("Loading", 1675), ("timed out", 25)]
+    assert names_and_seconds(inference.steps) == steps
+
+
 def test_phase_that_lasts_no_time_is_left_out() -> None:
     events = [*lives.PROVISIONED[:4], lives.ready(250), lives.usable(260), *lives.chosen(260)]
 

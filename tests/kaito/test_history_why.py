@@ -191,6 +191,17 @@ STATES: dict[str, tuple[Events, float, tuple[str, ...]]] = {
             "  - the node is usable again: MachineReady turns True",
         ),
     ),
+    "somebody's node gone": (
+        (
+            lives.created(),
+            ev.NodeAssigned(at=at(1), slot=0, node="theirs"),
+            lives.usable(2, node="theirs"),
+            *lives.chosen(2, ("theirs",)),
+            ev.NodeLost(at=at(100), slot=0, node="theirs", cause="gone"),
+        ),
+        130,
+        ("Waiting for node theirs in slot 0, which is gone", "next reconcile fills the slot otherwise"),
+    ),
     "machine lost": (
         MACHINE_LOST,
         301,
@@ -332,6 +343,12 @@ def test_usual_durations_are_those_of_the_limits() -> None:
         LIMITS.machine_usual_p95,
     )
     assert wait.elapsed_seconds == 99
+
+
+def test_only_a_vanished_node_is_given_up_at_once() -> None:
+    story = why.explain(lives.chronicle(NODE_LOST), at(1160))
+
+    assert not any("otherwise" in end for end in story.waits[0].ends)
 
 
 def test_nobody_knows_how_long_a_lost_node_takes() -> None:
