@@ -7,28 +7,34 @@ submitted and observed later. "Exists" (a pool is listed) and "ready" (its state
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Protocol
 
 import msgspec
+
+from statemachine.machine.observations import OperationState, PoolFault, PoolState
+
+__all__ = [
+    "CREATED_TAG",
+    "OWNER_TAG",
+    "OWNER_UID_TAG",
+    "AgentPools",
+    "Operation",
+    "OperationState",
+    "Pool",
+    "PoolError",
+    "PoolFault",
+    "PoolNotFound",
+    "PoolRefused",
+    "PoolSpec",
+    "PoolState",
+    "PoolUnanswered",
+]
 
 OWNER_TAG = "kaito.sh_machine"
 """On every pool of ours: the name of its Machine. (ARM tag names may not hold a slash.)"""
 OWNER_UID_TAG = "kaito.sh_machine-uid"
 CREATED_TAG = "kaito.sh_created-at"
 """RFC 3339, when the pool was asked for; what is missing or unreadable counts as young, never as old."""
-
-
-class PoolState(StrEnum):
-    """provisioningState; anything the service may invent is UNKNOWN and means: under way."""
-
-    CREATING = "Creating"
-    UPDATING = "Updating"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    CANCELED = "Canceled"
-    DELETING = "Deleting"
-    UNKNOWN = "Unknown"
 
 
 class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,25 +48,6 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     os_disk_gb: int = 0
     tags: Mapping[str, str] = {}
     zones: tuple[str, ...] = ()
-
-
-class PoolFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cloud says is wrong, in our closed set (`statemachine.state.BlockedReason`) and its own words.
-
-    ``limit``, ``used`` and ``needed`` are cores, where a quota text gives them. ``retry_after_seconds`` is
-    what the service asked for, None when it asked for nothing.
-    """
-
-    reason: str
-    code: str
-    message: str
-    terminal: bool = False
-    """Whether a repeat of the same request cannot succeed."""
-    family: str = ""
-    limit: int | None = None
-    used: int | None = None
-    needed: int | None = None
-    retry_after_seconds: float | None = None
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,15 +67,6 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     def owner(self) -> str:
         """The Machine this pool was made for; empty for a pool that is not ours."""
         return self.tags.get(OWNER_TAG, "")
-
-
-class OperationState(StrEnum):
-    IN_PROGRESS = "InProgress"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    CANCELED = "Canceled"
-    LOST = "Lost"
-    """The service no longer knows the operation; only the pool itself can tell."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
