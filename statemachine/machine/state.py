@@ -87,7 +87,9 @@ class Machine(msgspec.Struct, kw_only=True):
     terminal: bool = False
     """No further attempt until the spec changes."""
     retry_at: datetime | None = None
-    """When the next attempt, or the next call to delete, may be made."""
+    """When the next attempt may be made."""
+    delete_at: datetime | None = None
+    """When the next call to delete may be made."""
     deletion_failures: int = 0
 
     node: str = ""
