@@ -168,12 +168,13 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _quiet()
     except Exception as error:
-        text = _expected(error)
-        if text is None:
+        lines = _expected(error)
+        if lines is None:
             raise
         if verbose:
             traceback.print_exception(error)
-        print(f"error: {text}", file=sys.stderr)
+        for line in lines:
+            print(f"error: {line}", file=sys.stderr)
         return 2
     return 0
 
@@ -192,18 +193,18 @@ def _quiet() -> int:
     return BROKEN_PIPE
 
 
-def _expected(error: Exception) -> str | None:
-    """The line to print for an error that the user can put right; None for a defect."""
+def _expected(error: Exception) -> list[str] | None:
+    """The lines to print for an error that the user can put right, one a fault; None for a defect."""
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
-        return " ".join(error.format_message().split()) + hint
+        return [" ".join(error.format_message().split()) + hint]
     if isinstance(error, Problem):
-        return " ".join(str(error).split())
+        return [" ".join(line.split()) for line in str(error).splitlines()]
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+        return [f"{error.filename}: {error.strerror}"]
     known = _known_errors()
-    return " ".join(str(error).split()) if isinstance(error, known) else None
+    return [" ".join(str(error).split())] if isinstance(error, known) else None
 
 
 def _known_errors() -> tuple[type[Exception], ...]:

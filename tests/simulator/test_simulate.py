@@ -132,6 +132,18 @@ def test_bad_manifest_is_one_line(case: str, tmp_path: Path, capsys: pytest.Capt
     assert not log.exists()
 
 
+def test_every_fault_is_told_on_its_own_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(MANIFEST.replace("instanceType", "instanceTyp").replace("matchLabels", "labels"))
+
+    code = cli.run(["simulate", str(file), "nowhere.yaml", "--log", "memory:"])
+
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert len(lines) == 3
+    assert all(line.startswith("error: ") for line in lines)
+
+
 BAD_ARGUMENTS = {
     "missing file": (["nowhere.yaml"], "no such file"),
     "profile": ([str(EXAMPLE), "--profile", "azure"], "expected aks-gpu or reference-run"),
