@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,6 +19,7 @@ from kaito.runtime.ports import (
     Resource,
 )
 from simulator import names
+from simulator.schemas import StructuralSchema
 
 
 class Schema(Protocol):
@@ -50,34 +51,6 @@ class OpenSchema:
         return ()
 
 
-class WorkspaceSchema(OpenSchema):
-    """The defaults of the Workspace CRD. An omitted parent gets none of its children's defaults."""
-
-    def default(self, obj: Object) -> Object:
-        changed = {
-            "resource": with_defaults(obj.get("resource"), {"count": 1, "instanceType": "Standard_NC12s_v3"}),
-            "inference": _with_preset_defaults(obj.get("inference")),
-            "tuning": _with_preset_defaults(obj.get("tuning")),
-        }
-        changed = {key: value for key, value in changed.items() if value is not obj.get(key)}
-        return {**obj, **changed} if changed else obj
-
-
-def with_defaults(parent: object, defaults: Object) -> object:
-    """``parent`` with each missing or null field filled in; the same object when there is nothing to fill."""
-    if not isinstance(parent, dict):
-        return parent
-    missing = {key: value for key, value in defaults.items() if parent.get(key) is None}
-    return {**parent, **missing} if missing else parent
-
-
-def _with_preset_defaults(parent: object) -> object:
-    if not isinstance(parent, dict):
-        return parent
-    preset = with_defaults(parent.get("preset"), {"accessMode": "public"})
-    return parent if preset is parent.get("preset") else {**parent, "preset": preset}
-
-
 class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The facts of one kind; a row is equal to itself alone, so it can key a cache.
 
@@ -99,9 +72,20 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     schema: Schema = OpenSchema()
 
 
+def _schema_of(resource: Resource) -> Schema:
+    """The schema of our CRD; the models it comes from are not loaded before it is used."""
+
+    def load() -> Mapping[str, Any]:
+        from kaito.crds.definitions import schema_of
+
+        return schema_of(resource.kind)
+
+    return StructuralSchema(load)
+
+
 KINDS: tuple[Kind, ...] = (
-    Kind(resource=WORKSPACES, custom=True, schema=WorkspaceSchema()),
-    Kind(resource=MACHINES, custom=True),
+    Kind(resource=WORKSPACES, custom=True, schema=_schema_of(WORKSPACES)),
+    Kind(resource=MACHINES, custom=True, schema=_schema_of(MACHINES)),
     # A kubelet registers its node with the status in the same request.
     Kind(resource=NODES, generation=False, created_status=None, fields=("spec.unschedulable",)),
     Kind(

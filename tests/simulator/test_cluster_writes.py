@@ -360,7 +360,6 @@ def test_versions_count_over_all_kinds(cluster: Cluster) -> None:
 GENERATION_TABLE = [
     # patch, subresource, by how much the generation grows
     ({"resource": {"count": 2}}, "", 1),
-    ({"resource": {"count": None}}, "", 0),  # the default comes back
     ({"inference": None}, "", 1),
     ({"added": {}}, "", 1),
     ({"metadata": {"labels": {"a": "b"}}}, "", 0),
@@ -450,7 +449,9 @@ def test_write_of_the_same_changes_nothing(cluster: Cluster, verb: str) -> None:
     again = {
         "update": lambda: cluster.update(WORKSPACES, copy.deepcopy(stored)),
         "merge": lambda: cluster.patch(
-            WORKSPACES, "falcon", {"resource": {"count": 1}, "metadata": {"finalizers": []}}
+            WORKSPACES,
+            "falcon",
+            {"inference": copy.deepcopy(stored["inference"]), "metadata": {"finalizers": []}},
         ),
         "json": lambda: cluster.patch(
             WORKSPACES, "falcon", [{"op": "replace", "path": "/metadata/labels/a", "value": "b"}]
@@ -509,42 +510,7 @@ def test_refused_patch_changes_nothing(
     assert cluster.get(WORKSPACES, "falcon") is created
 
 
-# Defaults, schema and admission
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (
-            {"resource": {}},
-            {"resource": {"count": 1, "instanceType": "Standard_NC12s_v3"}},
-        ),
-        (
-            {"resource": {"count": None, "instanceType": "x"}},
-            {"resource": {"count": 1, "instanceType": "x"}},
-        ),
-        (
-            {"resource": {"count": 3, "instanceType": "x"}},
-            {"resource": {"count": 3, "instanceType": "x"}},
-        ),
-        ({"inference": {"preset": {}}}, {"inference": {"preset": {"accessMode": "public"}}}),
-        (
-            {"inference": {"preset": {"accessMode": "private"}}},
-            {"inference": {"preset": {"accessMode": "private"}}},
-        ),
-        ({"inference": {}}, {"inference": {}}),
-        (
-            {"tuning": {"preset": {"name": "x"}}},
-            {"tuning": {"preset": {"name": "x", "accessMode": "public"}}},
-        ),
-        ({}, {}),
-        ({"resource": "text"}, {"resource": "text"}),
-    ],
-)
-def test_workspace_defaults_need_their_parent(cluster: Cluster, content: Object, expected: Object) -> None:
-    created = cluster.create(WORKSPACES, plain("x", **content))
-
-    assert {k: v for k, v in created.items() if k not in ("apiVersion", "kind", "metadata")} == expected
+# Schema and admission
 
 
 class Strict(OpenSchema):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from kaito.runtime.ports import Object
 from simulator.cluster import Cluster
+from simulator.kinds import KINDS, OpenSchema
 
 START = datetime(2024, 4, 5, 18, 29, 58, 776_000, tzinfo=UTC)
 
@@ -24,8 +27,12 @@ class SetClock:
         self.at += timedelta(seconds=seconds)
 
 
+OPEN_KINDS = tuple(msgspec.structs.replace(kind, schema=OpenSchema()) for kind in KINDS)
+"""Every kind without its schema: most tests are about the server, which treats all content alike."""
+
+
 def a_cluster(clock: SetClock | None = None, seed: int = 7, **settings: Any) -> Cluster:
-    return Cluster(clock or SetClock(), seed, **settings)
+    return Cluster(clock or SetClock(), seed, **{"kinds": OPEN_KINDS, **settings})
 
 
 def a_workspace(name: str = "falcon", **metadata: Any) -> Object:
