@@ -144,6 +144,7 @@ SLOT_TRIGGERED: Final[tuple[SlotRow, ...]] = (
     # event                      source     dest
     (ev.NodeAssigned,            FREE,      READY),
     (ev.MachineRequested,        FREE,      REQUESTED),
+    (ev.MachineRequested,        REQUESTED, REQUESTED),  # refused, then asked for under a new name: Kaito's way
     (ev.MachineAdopted,          FREE,      CREATED),
     (ev.MachineCreated,          REQUESTED, CREATED),
     (ev.MachineCreationRefused,  REQUESTED, REQUESTED),
