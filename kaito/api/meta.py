@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 Text: TypeAlias = Annotated[str, Strict()]
 Whole: TypeAlias = Annotated[int, Strict(), Field(ge=-(2**63), lt=2**63)]
+Natural: TypeAlias = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 Count: TypeAlias = Annotated[int, Strict(), Field(ge=-(2**31), lt=2**31)]
 Flag: TypeAlias = Annotated[bool, Strict()]
 
@@ -101,8 +102,8 @@ class Condition(ApiModel):
     reason: Text = Field("", max_length=1024, description="Why, in one word for programs.")
     message: Text = Field("", max_length=32768, description="Why, in a sentence for people.")
     last_transition_time: Time | None = Field(None, description="When the status last changed.")
-    observed_generation: Whole = Field(
-        0, ge=0, description="The metadata.generation that the condition speaks of."
+    observed_generation: Natural = Field(
+        0, description="The metadata.generation that the condition speaks of."
     )
 
 

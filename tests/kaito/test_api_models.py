@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from kaito.api.errors import InvalidObject
 from kaito.api.machine import Machine
-from kaito.api.meta import LabelSelector, SelectorNotFlat
+from kaito.api.meta import ApiModel, LabelSelector, SelectorNotFlat, Text
+from kaito.api.reading import read_lenient
 from kaito.api.workspace import ResourceSpec, Workspace
 from tests.kaito.workspaces import a_manifest, a_template, a_tuning
 
@@ -49,7 +51,10 @@ def test_null_counts_as_absent() -> None:
     workspace = Workspace.from_user(manifest)
 
     assert workspace.resource.count == 1
+    assert workspace.resource.selector() == {"apps": "falcon"}
+    assert workspace.preset_name == "falcon-7b-instruct"
     assert workspace.tuning is None
+    assert "tuning" not in workspace.to_dict()
 
 
 EVERY_FIELD = {
@@ -216,6 +221,59 @@ def test_timestamps_must_be_times() -> None:
         manifest = a_manifest(metadata={"name": "falcon", "creationTimestamp": value})
 
         assert findings(manifest)[0].startswith("metadata.creationTimestamp: expected a time")
+
+
+def test_ill_typed_kind_is_left_out() -> None:
+    assert Workspace.from_cluster({**a_manifest(), "kind": {"a": 1}}).kind == "Workspace"
+
+
+def test_lenient_read_ends_where_nothing_can_be_left_out() -> None:
+    class Demanding(ApiModel):
+        needed: Text
+
+    with pytest.raises(InvalidObject, match="needed: expected a value, found nothing"):
+        read_lenient(Demanding, {"other": 1})
+
+
+def test_models_cannot_be_changed() -> None:
+    workspace = Workspace.from_cluster(a_manifest())
+
+    with pytest.raises(ValidationError, match="frozen"):
+        workspace.resource.count = 2
+
+
+CONDITION = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "r",
+    "message": "m",
+    "lastTransitionTime": "2024-04-05T18:29:58Z",
+}
+
+
+@pytest.mark.parametrize(("field", "longest"), [("type", 316), ("reason", 1024), ("message", 32768)])
+def test_conditions_have_the_published_lengths(field: str, longest: int) -> None:
+    def with_length(length: int) -> dict[str, Any]:
+        return a_manifest(status={"conditions": [{**CONDITION, field: "x" * length}]})
+
+    assert Workspace.from_user(with_length(longest)).status.conditions
+    assert findings(with_length(longest + 1)) == [
+        f'status.conditions[0].{field}: expected at most {longest} characters, found "{"x" * 50}…{"x" * 20}"'
+    ]
+
+
+@pytest.mark.parametrize(("number", "fine"), [(0, True), (2**63 - 1, True), (-1, False), (2**63, False)])
+def test_observed_generation_is_a_count(number: int, fine: bool) -> None:
+    stored = a_manifest(status={"conditions": [{**CONDITION, "observedGeneration": number}]})
+
+    assert bool(Workspace.from_cluster(stored).status.conditions) is fine
+
+
+@pytest.mark.parametrize(("number", "fine"), [(-(2**63), True), (-(2**63) - 1, False)])
+def test_whole_numbers_have_sixty_four_bits(number: int, fine: bool) -> None:
+    stored = a_manifest(metadata={"name": "falcon", "generation": number})
+
+    assert Workspace.from_cluster(stored).metadata.generation == (number if fine else 0)
 
 
 def test_snake_case_names_are_unknown_fields() -> None:
