@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -211,7 +214,15 @@ def _print_next_steps(request: Request, name: str) -> None:
     option = "" if request.log == "sqlite:///kaito.db" else f" --log {request.log}"
     typer.echo(f"\nThe log is {request.log}. Ask it:")
     for verb in ("why", "timeline", "status", "events"):
-        typer.echo(f"  kaito {verb} {name}{option}")
+        typer.echo(f"  {program()} {verb} {name}{option}")
+
+
+def program() -> str:
+    """How to call this program again: by name where the shell finds it, else by the path it was called by."""
+    called = sys.argv[0]
+    if Path(called).name != "kaito" or shutil.which("kaito") == called:
+        return "kaito"
+    return os.path.relpath(called) if Path(called).is_absolute() else called
 
 
 def _plot(log: EventLog, key: WorkspaceKey, path: Path) -> None:
