@@ -117,7 +117,14 @@ _WRAPPERS = frozenset(
 """Codes that say only that something inside failed; without a known error inside, a fault of the service."""
 
 _NO_SUCH_PLACE = frozenset(
-    ("resourcegroupnotfound", "subscriptionnotfound", "invalidsubscriptionid", "parentresourcenotfound")
+    (
+        "resourcegroupnotfound",
+        "subscriptionnotfound",
+        "invalidsubscriptionid",
+        "parentresourcenotfound",
+        "invalidresourcetype",
+        "invalidresourcenamespace",
+    )
 )
 """404 codes of a wrong address: nothing can be concluded about the pool."""
 
@@ -160,17 +167,18 @@ def error_of(
 ) -> PoolError:
     """The error that an implementation of `AgentPools` raises for a response that is no success.
 
-    A 404 is PoolNotFound unless it says that the cluster itself is not there: a wrong address must never
-    look like a deleted pool. An answer of a gateway, or a 5xx that says nothing, is PoolUnanswered.
+    A 404 is PoolNotFound unless it says that the cluster itself is not there, or nothing: a wrong address
+    or a broken proxy must never look like a deleted pool. What a gateway answers, and a 5xx that says
+    nothing, is PoolUnanswered.
     """
     error = ErrorText(text_of(code), text_of(message), details)
-    if status == 404 and not _is_wrong_address(error):
-        return PoolNotFound(error.message or "no such pool")
     silent = not (error.code or error.message)
-    if status in _UNANSWERED or (status >= 500 and silent):
-        return PoolUnanswered(f"HTTP {status}: {error.code} {error.message}".rstrip())
-    if status == 404:
+    if status in _UNANSWERED or (silent and (status == 404 or status >= 500)):
+        return PoolUnanswered(f"HTTP {status}: {error.code} {error.message}".rstrip(" :"))
+    if status == 404 and _is_wrong_address(error):
         return PoolRefused(_fault(error, _CONFIGURATION, terminal=True))
+    if status == 404:
+        return PoolNotFound(error.message or error.code)
     return PoolRefused(fault_of(error.code, error.message, details, status, retry_after))
 
 

@@ -218,7 +218,8 @@ def test_wrong_address_is_no_missing_pool(code: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(500, ""), (502, "BadGateway"), (504, "GatewayTimeout"), (408, "Timeout"), (0, "")]
+    ("status", "code"),
+    [(500, ""), (404, ""), (502, "BadGateway"), (504, "GatewayTimeout"), (408, "Timeout"), (0, "")],
 )
 def test_answer_from_the_way_is_none(status: int, code: str) -> None:
     assert isinstance(error_of(status, code), PoolUnanswered)

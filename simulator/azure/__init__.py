@@ -1,0 +1,1 @@
+"""The virtual Azure Resource Manager: agent pools of one cluster, in virtual time, and all that fails."""

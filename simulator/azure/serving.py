@@ -1,0 +1,122 @@
+"""The virtual ARM on a socket of this machine, served from a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, cast
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kaito.clock import WallClock
+from kaito.runtime.ports import Clock
+from simulator.azure.arm import VirtualArm
+from simulator.azure.http import ABORT, application
+from simulator.azure.pacing import Pacer
+from simulator.engine import Engine
+
+LOOPBACK = "127.0.0.1"
+_SHUTDOWN_SECONDS = 1
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER with a time of zero: closing sends a reset, not an orderly end."""
+
+
+class ArmServer:
+    """Serves one virtual ARM. Enter it, use ``url``, leave it; the thread ends with it.
+
+    Args:
+        speed: Virtual seconds a second, as in `Pacer`.
+        port: 0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        arm: VirtualArm,
+        engine: Engine,
+        *,
+        speed: float = 1.0,
+        port: int = 0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.arm = arm
+        self.pacer = Pacer(engine, clock or WallClock(), speed)
+        self._socket = socket.create_server((LOOPBACK, port))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        config = uvicorn.Config(
+            application(arm, self.pacer),
+            http=_ResettableProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(target=self._run, name="virtual-arm", daemon=True)
+
+    def __enter__(self) -> ArmServer:
+        self._thread.start()
+        self._server.ready.wait()
+        if not self._server.started:
+            self._thread.join()
+            raise RuntimeError(f"the virtual ARM did not start on port {self.port}; its log says why")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    @contextmanager
+    def standing(self) -> Iterator[VirtualArm]:
+        """The model, while no request and no tick moves it."""
+        with self.pacer.lock:
+            yield self.arm
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
+            self._server.ready.set()
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, or that it never will."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+class _ResettableProtocol(H11Protocol):
+    """Lets the application reset the connection of a request."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        application = self.app
+
+        async def resettable(scope: Scope, receive: Receive, send: Send) -> None:
+            await application({**scope, ABORT: lambda: _reset(self.transport)}, receive, send)
+
+        self.app = cast(Any, resettable)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
