@@ -129,6 +129,7 @@ _TEXTS: dict[type[StoredEvent], Callable[[Any], str]] = {
     mev.PoolCreationFailed: lambda e: (
         f"Provisioner: creation of pool {e.pool} failed, {e.reason}: {e.message}"
     ),
+    mev.LaunchGivenUp: lambda e: f"Provisioner: {e.message}",
     mev.PoolCreationTimedOut: lambda e: f"Provisioner: {e.message}",
     mev.MachineLaunchCompleted: lambda e: f"Provisioner: Machine {e.machine} launched",
     mev.PoolVanished: lambda e: f"Provisioner: {e.message}",

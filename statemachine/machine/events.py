@@ -91,7 +91,7 @@ class StalePoolFound(Event, frozen=True, kw_only=True, gc=False):
 class PoolOperationEnded(Event, frozen=True, kw_only=True, gc=False):
     """The operation tells nothing more; from now on the pool itself tells.
 
-    ``state`` is ``Succeeded`` (of a deletion) or ``Lost``.
+    ``state`` is ``Lost``, ``Succeeded`` (of a deletion), or ``Failed`` (preempted by another operation).
     """
 
     machine: str
@@ -119,6 +119,14 @@ class PoolCreationFailed(Event, frozen=True, kw_only=True, gc=False):
     used: int | None = None
     needed: int | None = None
     retry_at: datetime | None = None
+
+
+class LaunchGivenUp(Event, frozen=True, kw_only=True, gc=False):
+    """Stock-outs lasted for the whole capacity limit: no further attempt until the spec changes."""
+
+    machine: str
+    elapsed_seconds: float
+    message: str
 
 
 class PoolCreationTimedOut(Event, frozen=True, kw_only=True, gc=False):
@@ -327,6 +335,7 @@ MachineEvent: TypeAlias = (
     | StalePoolFound
     | PoolOperationEnded
     | PoolCreationFailed
+    | LaunchGivenUp
     | PoolCreationTimedOut
     | MachineLaunchCompleted
     | PoolVanished

@@ -13,7 +13,7 @@ class MachineLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
 
     launch_limit: float = 1800.0
-    """From the accepted creation to its end."""
+    """From an accepted creation or deletion to its end."""
     registration_limit: float = 900.0
     """From the end of the creation to a node in the cluster."""
     not_ready_limit: float = 600.0

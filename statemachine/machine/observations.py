@@ -158,13 +158,16 @@ class MachinePicture(msgspec.Struct, frozen=True, kw_only=True):
     ``machine`` is None when the object is not there; for a stream that is not over the driver says so after
     a live read only. ``pods`` are needed while the Machine is being deleted. ``polled_at`` is when this
     process last read this Machine's pool or operation, None when it never did: kept in memory, its loss
-    costs one read.
+    costs one read. ``watched_since`` is since when this process has looked at the Machine without a break of
+    more than some minutes: the limits that end in a deletion count no time in which nobody looked, for a
+    whole cluster may have been stopped. None leaves that out.
     """
 
     machine: MachineObject | None = None
     nodes: tuple[MachineNode, ...] = ()
     pods: tuple[NodePod, ...] = ()
     polled_at: datetime | None = None
+    watched_since: datetime | None = None
 
 
 class MachineOutcome(msgspec.Struct, frozen=True, kw_only=True):

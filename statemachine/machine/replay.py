@@ -146,12 +146,14 @@ def _spec_changed(machine: Machine, event: ev.MachineSpecChanged) -> None:
 
 
 def _spec_refused(machine: Machine, event: ev.MachineSpecRefused) -> None:
+    machine.refused = event.message
     machine.blocked = BlockedReason.CONFIGURATION_INVALID
     machine.terminal = True
     machine.retry_at = None
 
 
 def _unblock(machine: Machine) -> None:
+    machine.refused = ""
     machine.blocked = ""
     machine.failures = 0
     machine.capacity_since = None
@@ -205,10 +207,15 @@ def _fail(machine: Machine, reason: str, event: _Failure) -> None:
     machine.blocked = reason
     machine.retry_at = event.retry_at
     machine.operation = ""
-    machine.submitted_at = machine.launched_at = None
+    machine.submitted_at = machine.launched_at = machine.awaiting_since = None
     # Being busy or throttled in between does not end a row of stock-outs; only a launch does.
     if reason == BlockedReason.INSUFFICIENT_CAPACITY:
         machine.capacity_since = machine.capacity_since or event.at
+
+
+def _launch_given_up(machine: Machine, event: ev.LaunchGivenUp) -> None:
+    machine.terminal = True
+    machine.retry_at = None
 
 
 def _creation_timed_out(machine: Machine, event: ev.PoolCreationTimedOut) -> None:
@@ -218,7 +225,7 @@ def _creation_timed_out(machine: Machine, event: ev.PoolCreationTimedOut) -> Non
 def _launch_completed(machine: Machine, event: ev.MachineLaunchCompleted) -> None:
     machine.provider_id = event.provider_id
     machine.operation = ""
-    machine.launched_at = event.at
+    machine.launched_at = machine.awaiting_since = event.at
     machine.retry_at = machine.capacity_since = None
 
 
@@ -229,6 +236,7 @@ def _vanished(machine: Machine, event: ev.PoolVanished) -> None:
 
 def _deletion_submitted(machine: Machine, event: ev.PoolDeletionSubmitted) -> None:
     machine.operation = event.operation
+    machine.leaving_since = event.at
 
 
 def _deletion_requested(machine: Machine, event: ev.PoolDeletionRequested) -> None:
@@ -255,6 +263,7 @@ def _forget_node(machine: Machine) -> None:
     machine.node = machine.provider_id = machine.unready_cause = ""
     machine.capacity = machine.allocatable = machine.duplicates = ()
     machine.initialized_at = machine.unready_since = machine.steady_since = None
+    machine.awaiting_since = None
 
 
 def _registered(machine: Machine, event: ev.NodeRegistered) -> None:
@@ -272,6 +281,7 @@ def _duplicated(machine: Machine, event: ev.NodesDuplicated) -> None:
 
 def _awaited(machine: Machine, event: ev.NodeAwaited) -> None:
     _forget_node(machine)
+    machine.awaiting_since = event.at
 
 
 def _initialized(machine: Machine, event: ev.NodeInitialized) -> None:
@@ -346,6 +356,7 @@ _HANDLERS: dict[type[ev.MachineEvent], _Handler | None] = {
     ev.StalePoolFound: _stale_found,
     ev.PoolOperationEnded: _operation_ended,
     ev.PoolCreationFailed: _creation_failed,
+    ev.LaunchGivenUp: _launch_given_up,
     ev.PoolCreationTimedOut: _creation_timed_out,
     ev.MachineLaunchCompleted: _launch_completed,
     ev.PoolVanished: _vanished,

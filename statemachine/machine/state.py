@@ -77,6 +77,10 @@ class Machine(msgspec.Struct, kw_only=True):
     submitted_at: datetime | None = None
     """When the creation of the present attempt was accepted."""
     launched_at: datetime | None = None
+    awaiting_since: datetime | None = None
+    """When the wait for a node began; None while one is known, or no pool."""
+    refused: str = ""
+    """Why the spec of the present generation cannot be provisioned; empty when it can."""
 
     blocked: str = ""
     """The BlockedReason of the latest failure; empty when none is in force."""
@@ -91,6 +95,8 @@ class Machine(msgspec.Struct, kw_only=True):
     delete_at: datetime | None = None
     """When the next call to delete may be made."""
     deletion_failures: int = 0
+    leaving_since: datetime | None = None
+    """When the latest deletion was accepted."""
 
     node: str = ""
     """The one node that is registered; empty while there is none or more than one."""
