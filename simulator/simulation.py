@@ -30,7 +30,7 @@ from simulator.profile import Profile, load
 from simulator.profile_errors import InvalidProfile
 from simulator.replication import START, Replication, Result, Scenario, Sighting, creation_keys
 from statemachine.state import ConditionType
-from store.opening import open_log
+from store.opening import MEMORY, open_log
 from store.records import EventLog
 
 OUTPUTS = ("table", "wide", "json")
@@ -211,6 +211,9 @@ def _print_workspace(summary: dict[str, Any]) -> None:
 
 
 def _print_next_steps(request: Request, name: str) -> None:
+    if request.log in MEMORY:
+        typer.echo("\nThe log was in memory; --log sqlite:///FILE keeps it.")
+        return
     option = "" if request.log == "sqlite:///kaito.db" else f" --log {request.log}"
     typer.echo(f"\nThe log is {request.log}. Ask it:")
     for verb in ("why", "timeline", "status", "events"):
