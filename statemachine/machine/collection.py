@@ -7,8 +7,8 @@ it and returns what may be done now. Four rules keep it harmless:
 - Unknown is unknown: a list that failed neither raises nor lowers a suspicion, and nothing is done on it.
 - Two fresh rounds at least, and the minimum age. A round that comes too long after the one before (the
   process, or the whole cluster, was stopped) starts all suspicions anew.
-- A breaker: at most so many acts of a kind in a round; when most of a kind are suspect at once, nothing is
-  done, and unready Machines start counting anew when that is over.
+- A breaker: at most so many acts of a kind in a round; when many of a kind are suspect at once, nothing is
+  done. A Machine that was unready then, or in the first round, has a grace to come back in.
 - Whoever executes repeats the proof live: the Machine is gone (or the same, unready), the pool has our tag.
 """
 
@@ -38,6 +38,8 @@ class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     mass_age: float = 3600.0
     """Instead of it, while orphans are so many that the breaker holds: a leak must end at last."""
     not_ready_limit: float = 600.0
+    return_grace: float = 1200.0
+    """What a Machine gets on top when a cluster starts or many were unready: nodes boot in any order."""
     per_round: int = 3
     """Acts of one kind in a round."""
     mass_share: float = 0.3
@@ -77,7 +79,10 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Since when each suspicion stands. Kept in memory only: its loss costs time, never a node."""
+    """Since when each suspicion counts. Kept in memory only: its loss costs time, never a node.
+
+    For an unready Machine that may be in the future: its grace has not begun to run out.
+    """
 
     at: datetime | None = None
     orphans: dict[str, datetime] = {}
@@ -107,7 +112,10 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[str, ...] = ()
 
 
-def collect(memory: Memory, seen: Round, limits: CollectionLimits = CollectionLimits()) -> Collection:
+DEFAULTS: Final = CollectionLimits()
+
+
+def collect(memory: Memory, seen: Round, limits: CollectionLimits = DEFAULTS) -> Collection:
     """One round; ``memory`` is what the round before returned, or a new one."""
     if memory.at is None or not timedelta(0) < seen.at - memory.at <= BREAK_AFTER:
         memory = Memory()
@@ -197,18 +205,21 @@ def _strays(seen: Round) -> set[str] | None:
 def _removals(
     memory: Memory, seen: Round, limits: CollectionLimits
 ) -> tuple[dict[str, datetime], tuple[Removal, ...], tuple[str, ...]]:
-    """Machines that were ready and have been unready, without a break, for the whole limit.
+    """Machines that were initialized and have been unready, without a break, for the whole limit.
 
     While many are unready together nothing counts: a zone or the whole cluster is down, its machines come
-    back in any order, and the last of them must not find its time already used up.
+    back in any order, and the last of them must not find its time already used up. The same in a first
+    round, for nobody knows what was before it.
     """
     if seen.machines is None:
         return memory.unready, (), ()
     standing = {m.name: m for m in seen.machines if m.initialized and not m.deleting}
     found = {name for name, machine in standing.items() if not machine.ready}
-    if _looks_like_outage(len(found), len(standing), limits):
+    outage = _looks_like_outage(len(found), len(standing), limits)
+    if outage or memory.at is None:
         held = f"{len(found)} of {len(standing)} Machines are unready together: removals held back"
-        return {}, (), (held,)
+        counts_from = seen.at + timedelta(seconds=limits.return_grace)
+        return dict.fromkeys(sorted(found), counts_from), (), (held,) * outage
     since = _since(memory.unready, found, seen.at)
     ripe = [name for name in _old(since, seen.at, 0.0) if _is_lost(standing[name], since[name], seen, limits)]
     return since, tuple(_removal(standing[name]) for name in ripe[: limits.per_round]), ()
