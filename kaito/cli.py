@@ -40,6 +40,8 @@ VERBS = {
     "why": "kaito.commands.reading:explain",
     "timeline": "kaito.commands.timeline:timeline",
     "log": "kaito.commands.log:app",
+    "validate": "kaito.commands.validate:validate",
+    "crds": "kaito.commands.crds:crds",
     "diagram": "kaito.commands.diagram:diagram",
 }
 """Where each of our own verbs is, in the order of the help."""

@@ -49,7 +49,7 @@ def load_documents(path: Path | str) -> list[Document]:
         InputError: The file or one of its documents cannot be used; every fault of the file, one line each.
     """
     source = "standard input" if str(path) == STANDARD_INPUT else str(path)
-    parsed = yaml_reading.parse(_text(str(path), source), source)
+    parsed = yaml_reading.parse(read_text(str(path), source), source)
     documents: list[Document] = []
     messages: list[str] = []
     for document in (found for found in parsed if found.value is not None):
@@ -79,7 +79,12 @@ def repeated_names(documents: Iterable[Document]) -> list[str]:
     return messages
 
 
-def _text(path: str, source: str) -> str:
+def read_text(path: str, source: str) -> str:
+    """A file's text, or that of standard input.
+
+    Raises:
+        InputError: It cannot be read or is not UTF-8; names ``source``.
+    """
     try:
         raw = sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
         return raw.decode("utf-8")
