@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationError, field_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -58,7 +58,22 @@ class Advance(Frozen):
 
 
 class Speed(Frozen):
-    factor: NonNegativeFloat | Literal["max"]
+    """Virtual seconds a second; as fast as it can where the request says max."""
+
+    factor: Annotated[float, Field(allow_inf_nan=True)]
+
+    @field_validator("factor", mode="before")
+    @classmethod
+    def _number_or_max(cls, value: object) -> object:
+        if value == "max":
+            return AS_FAST_AS_IT_CAN
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 <= value < AS_FAST_AS_IT_CAN
+        ):
+            raise ValueError(f"expected max or a number from 0 on, found {value!r}")
+        return value
 
 
 class Nothing(Frozen):
@@ -122,7 +137,7 @@ class _Switches:
         self._arm.evict(of.pool)
 
     def set_speed(self, speed: Speed, _: Request) -> None:
-        self._pacer.set_speed(AS_FAST_AS_IT_CAN if speed.factor == "max" else speed.factor)
+        self._pacer.set_speed(speed.factor)
 
 
 def _endpoint(pacer: Pacer, model: type[M], act: Callable[[M, Request], object]) -> Endpoint:

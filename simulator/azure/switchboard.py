@@ -30,6 +30,10 @@ class _Armed:
         self._skip = script.skip
         self._left = script.times
 
+    @property
+    def spent(self) -> bool:
+        return self._left == 0
+
     def fits(self, verb: Verb, pool: str, now: float) -> bool:
         script = self.script
         late = script.until_seconds is not None and now >= script.until_seconds
@@ -37,7 +41,7 @@ class _Armed:
             script.verb in (verb, "any")
             and script.from_seconds <= now
             and not late
-            and self._left != 0
+            and not self.spent
             and fnmatchcase(pool, script.pool)
         )
 
@@ -79,7 +83,8 @@ class Switchboard:
         self._by_chance = False
 
     def scripts(self) -> list[Script]:
-        return [each.script for each in self._armed]
+        """Those that can still strike."""
+        return [each.script for each in self._armed if not each.spent]
 
     def on_call(self, verb: Verb, pool: str) -> Refuse | Reset | Garbage | None:
         struck = self._struck(verb, pool, (Refuse, Reset, Garbage))
