@@ -67,7 +67,8 @@ def refusal(response: HttpResponse, now: datetime) -> PoolError:
     if error is None and response.status_code not in _TELLING_STATUSES:
         return PoolUnanswered(f"HTTP {response.status_code} with {_described(response)}")
     code, message, details = (error.code, error.message, error.details) if error else ("", "", ())
-    return error_of(response.status_code, code, message, details, retry_after_seconds(response.headers, now))
+    status = 404 if response.status_code == 410 else response.status_code  # gone is as good as not found
+    return error_of(status, code, message, details, retry_after_seconds(response.headers, now))
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -144,7 +145,7 @@ def _broken(error: AzureError) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors behind an error, nearest first; libraries hide them in causes and in arguments."""
+    """The errors behind an error, nearest first; libraries keep them in arguments and in attributes."""
     seen, waiting = set[int](), deque([error])
     while waiting:
         each = waiting.popleft()
@@ -152,7 +153,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(each))
         yield each
-        behind = (*each.args, each.__cause__, each.__context__, getattr(each, "reason", None))
+        kept = (
+            getattr(each, name, None) for name in ("inner_exception", "reason", "__cause__", "__context__")
+        )
+        behind = (*kept, *each.args)
         waiting.extend(found for found in behind if isinstance(found, BaseException))
 
 

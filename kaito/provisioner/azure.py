@@ -144,7 +144,7 @@ class AzureAgentPools:
                 answer = self._client().send_request(HttpRequest("GET", url))
         except PoolNotFound:
             return Operation(url=url, state=OperationState.LOST)
-        if answer.status_code != 200:
+        if answer.status_code == 202:
             return Operation(url=url)
         told = answers.document(answer)
         if not isinstance(told.get("status"), str):
