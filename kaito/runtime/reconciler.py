@@ -14,7 +14,8 @@ from kaito.runtime.executor import Executor, Target
 from kaito.runtime.keys import WorkspaceKey
 from kaito.runtime.observer import Observer
 from kaito.runtime.ports import ApiError, Clock, NotFound
-from kaito.runtime.repository import POISON, Loaded, Repository
+from kaito.runtime.repository import Repository
+from kaito.runtime.streams import POISON, Loaded
 from kaito.runtime.translation import status_view
 from kaito.runtime.workqueue import Outcome
 from statemachine.commands import WriteStatus
@@ -30,6 +31,13 @@ class Reconciled(msgspec.Struct, frozen=True):
     outcome: Outcome
     after_seconds: float = 0.0
     error: str = ""
+
+
+def retry(error: ApiError) -> Reconciled:
+    """What a call that may be repeated makes of its reconcile: later as told, or with backoff."""
+    if error.retry_after_seconds is not None:
+        return Reconciled(Outcome.REQUEUE_AFTER, error.retry_after_seconds, error.message)
+    return Reconciled(Outcome.ERROR, error=error.message)
 
 
 class Reconciler:
@@ -61,17 +69,12 @@ class Reconciler:
         except NotFound:
             return Reconciled(Outcome.REQUEUE)  # gone since the picture; the next one shows it
         except ApiError as error:
-            return self._retry(error)
+            return retry(error)
         except POISON as error:
             return Reconciled(Outcome.TERMINAL_ERROR, error=str(error))
         if not wakes:
             return Reconciled(Outcome.SUCCESS)
         return Reconciled(Outcome.REQUEUE_AFTER, max((min(wakes) - now).total_seconds(), 0.0))
-
-    def _retry(self, error: ApiError) -> Reconciled:
-        if error.retry_after_seconds is not None:
-            return Reconciled(Outcome.REQUEUE_AFTER, error.retry_after_seconds, error.message)
-        return Reconciled(Outcome.ERROR, error=error.message)
 
     def _lives(self, key: WorkspaceKey) -> list[str]:
         """The lives to step: what earlier ones left first, the present object last."""
@@ -108,10 +111,10 @@ class Reconciler:
         self,
         key: WorkspaceKey,
         uid: str,
-        loaded: Loaded,
+        loaded: Loaded[Workspace],
         events: tuple[WorkspaceEvent, ...],
         state: Workspace,
-    ) -> Loaded:
+    ) -> Loaded[Workspace]:
         return self._repository.append(
             key,
             uid,
