@@ -6,10 +6,11 @@ A new implementation is one more function in `IMPLEMENTATIONS`: given a scenario
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from kaito.provisioner.configuration import AzureConfiguration
 from kaito.runtime.pools import AgentPools
 from simulator import profile
 from simulator.azure.arm import VirtualArm
@@ -19,8 +20,15 @@ from simulator.azure.serving import ArmServer
 from simulator.engine import Engine
 from simulator.randomness import Generators
 from tests.contracts.plain_http import PlainPools
+from tests.kaito.provisioner.azure_pools import azure_pools
 
 START = datetime(2024, 4, 5, 18, 29, 58, tzinfo=UTC)
+CONFIGURATION = AzureConfiguration(
+    subscription_id="00000000-0000-0000-0000-000000000000",
+    resource_group="kaito",
+    cluster_name="kaito",
+    tenant_id="kaito",
+)
 
 
 class StoppedClock:
@@ -90,7 +98,19 @@ def plain_http(scenario: AzureScenario) -> Iterator[Cloud]:
         yield Cloud(PlainPools(server.url), lambda: PlainPools(server.url), arm, server.pacer)
 
 
+@contextmanager
+def azure_sdk(scenario: AzureScenario) -> Iterator[Cloud]:
+    """The shipped adapter with the real SDK, over a socket."""
+    with served(scenario) as (server, arm), ExitStack() as opened:
+
+        def reopen() -> AgentPools:
+            return opened.enter_context(closing(azure_pools(server.url, CONFIGURATION)))
+
+        yield Cloud(reopen(), reopen, arm, server.pacer)
+
+
 IMPLEMENTATIONS: dict[str, Callable[[AzureScenario], AbstractContextManager[Cloud]]] = {
+    "azure-sdk": azure_sdk,
     "in-process": in_process,
     "plain-http": plain_http,
 }
