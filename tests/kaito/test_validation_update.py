@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kaito.api.workspace import Workspace
 from kaito.catalogue import Catalogue
 from kaito.validation import validate_update
 from tests.kaito.workspaces import a_manifest, a_template, a_tuning
@@ -164,6 +165,13 @@ def test_the_rest_may_change(what: str) -> None:
 @pytest.mark.parametrize("manifest", [SERVED, TEMPLATED, TUNED], ids=["preset", "template", "tuning"])
 def test_no_change_is_always_allowed(manifest: dict[str, Any]) -> None:
     assert answer(manifest, copy.deepcopy(manifest)) == []
+
+
+def test_models_and_mappings_are_compared_alike() -> None:
+    new = changed(SERVED, "resource.count", 3)
+
+    for old in (SERVED, Workspace.from_cluster(SERVED)):
+        assert answer(old, Workspace.from_cluster(new)) == ["field is immutable: resource.count"]
 
 
 def test_labels_are_compared_as_a_flat_map() -> None:
