@@ -55,7 +55,10 @@ class Manifest:
         return version.startswith(GROUP) or (self.object.get("kind") == KIND and "/" not in version)
 
     def line_of(self, field: str = "") -> int:
-        return self.parsed.line_of(field)
+        """The line of a field, also of one that stands under a ``spec``, where Workspaces have none."""
+        top = field.partition(".")[0]
+        nested = top not in self.parsed.lines and f"spec.{top}" in self.parsed.lines
+        return self.parsed.line_of(f"spec.{field}" if nested else field)
 
     def place(self, field: str = "") -> str:
         """``FILE:LINE`` of a field, or of its nearest parent in the file."""

@@ -63,7 +63,7 @@ def _size(workspace: Workspace, preset: Preset | None, known: InstanceType | Non
     if preset is None:
         return
     if known is None:
-        text = f"instance type {printable(size)} is not in the table, so that the model fits is not checked"
+        text = f"instance type {printable(size)} is not in the table, nothing checks that the model fits"
         yield Remark("resource.instanceType", text)
     elif not preset.distributed and (known.gpus < preset.gpus or known.memory_gib < preset.total_memory_gib):
         yield Remark("resource.instanceType", _too_small(preset, known))
