@@ -167,6 +167,8 @@ class MachinePicture(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[MachineNode, ...] = ()
     pods: tuple[NodePod, ...] = ()
     polled_at: datetime | None = None
+    node_since: datetime | None = None
+    """Since when this process has seen a node of the Machine, None while it sees none."""
     watched_since: datetime | None = None
 
 

@@ -1,4 +1,4 @@
-"""The line for Machines: observe, detect, append, fold, decide, execute. Every driver runs this reconciler."""
+"""The line for Machines: observe, detect, append, fold, decide, execute; every driver runs this one."""
 
 from __future__ import annotations
 

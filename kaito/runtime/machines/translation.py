@@ -39,8 +39,9 @@ POOL_NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 SMALLEST_DISK_GB, LARGEST_DISK_GB = 30, 2048
 
 _UNITS = {
-    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "m": Decimal("0.001"),
+    "": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+    "m": Decimal("0.001"),
 }  # fmt: skip
 _QUANTITY = re.compile(r"([0-9.]+)([A-Za-z]*)")
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
