@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from statemachine.limits import Limits
+from statemachine.machine.limits import MachineLimits
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,6 +13,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     machine_slow_after: float = 240.0
     machine_timeout: float = 900.0
+    provisioning: MachineLimits = MachineLimits()
     preset_registry: str = "mcr.microsoft.com/aks/kaito"
 
     def limits(self, inference_timeout: float, machine_timeout: float | None = None) -> Limits:
