@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from azure.core.credentials import AccessToken
+from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 
@@ -58,19 +58,19 @@ def azure_pools(
     url: str,
     configuration: AzureConfiguration = CONFIGURATION,
     *,
-    authenticated: bool = False,
+    credential: TokenCredential | None = None,
     **transport: Any,
 ) -> AzureAgentPools:
-    """The adapter against ``url``; ``authenticated`` leaves the SDK's own authentication in place."""
+    """The adapter against ``url``; a ``credential`` brings the SDK's own authentication with it."""
     endpoint = Endpoint(url, SCOPE)
-    authentication = None if authenticated else FixedToken()
+    authentication = None if credential else FixedToken()
     return AzureAgentPools(
         configuration,
         endpoint,
         lambda: new_client(
             configuration,
             endpoint,
-            FixedCredential(),
+            credential or FixedCredential(),
             FixedClock(),
             authentication=authentication,
             use_env_settings=False,

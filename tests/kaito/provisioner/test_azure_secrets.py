@@ -10,7 +10,16 @@ import pytest
 from kaito.provisioner.azure import AzureAgentPools
 from kaito.provisioner.clients import Endpoint
 from kaito.runtime.pools import OperationState, PoolError, PoolRefused, PoolUnanswered
-from tests.kaito.provisioner.azure_pools import CANARY, POOLS, SCOPE, a_pool, a_spec, arm_error, azure_pools
+from tests.kaito.provisioner.azure_pools import (
+    CANARY,
+    POOLS,
+    SCOPE,
+    FixedCredential,
+    a_pool,
+    a_spec,
+    arm_error,
+    azure_pools,
+)
 from tests.kaito.provisioner.loopback import RESET, TRUNCATED, Loopback
 
 ECHO = f"you sent Authorization: Bearer {CANARY} to us"
@@ -110,7 +119,7 @@ def test_operation_elsewhere_is_never_asked(
 
 
 def test_token_needs_a_safe_connection(server: Loopback) -> None:
-    pools = azure_pools(server.url, authenticated=True)
+    pools = azure_pools(server.url, credential=FixedCredential())
     server.answers(200, a_pool())
 
     with pytest.raises(PoolUnanswered):
