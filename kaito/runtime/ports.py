@@ -36,6 +36,7 @@ PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
+PODDISRUPTIONBUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 
 
 class Clock(Protocol):
@@ -115,6 +116,19 @@ class KubeApi(Protocol):
         dry_run: bool = False,
     ) -> Object: ...
 
+    def evict(self, name: str, namespace: str, *, uid: str = "") -> None:
+        """Delete a pod gracefully, unless a disruption budget forbids it.
+
+        Success means that the deletion has begun, or had begun before; the pod goes when its kubelet is done.
+
+        Raises:
+            Throttled: A budget allows no disruption now, or is still being computed; ``causes`` name it.
+            NotFound: There is no such pod.
+            Conflict: The pod has another UID.
+            ApiError: More than one budget covers the pod (500); a repeat is answered in the same way.
+        """
+        ...
+
 
 class ApiError(Exception):
     """An answer of the API server that is not success.
@@ -125,15 +139,20 @@ class ApiError(Exception):
     ├── Gone                        list again (410, also as a watch notification)
     ├── Invalid, Forbidden, BadRequest   a repeat is answered in the same way
     └── Throttled, Unavailable      repeat later; the effect of Unavailable is unknown
+
+    ``causes`` are the messages of the Status's ``details.causes``: what the message itself does not say.
     """
 
     code = 500
     reason = "InternalError"
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, causes: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after_seconds = retry_after_seconds
+        self.causes = tuple(causes)
 
 
 class NotFound(ApiError):
