@@ -41,7 +41,7 @@ def detect_answer(draft: Draft, outcome: MachineOutcome) -> None:
         case SubmitPool():
             _detect_submission(draft, outcome)
         case ReadOperation() if outcome.operation is not None:
-            _detect_operation(draft, outcome.operation)
+            _detect_operation(draft, outcome, outcome.operation)
         case ReadPool():
             _detect_reading(draft, outcome)
         case DeletePool():
@@ -142,7 +142,7 @@ def _unexplained(pool: str, state: str) -> PoolFault:
 # --- operations and pools ---------------------------------------------------------------------------
 
 
-def _detect_operation(draft: Draft, found: OperationReading) -> None:
+def _detect_operation(draft: Draft, outcome: MachineOutcome, found: OperationReading) -> None:
     state = draft.state
     if not state.operation or found.url != state.operation or found.state is OperationState.IN_PROGRESS:
         return
@@ -151,6 +151,8 @@ def _detect_operation(draft: Draft, found: OperationReading) -> None:
             _record_launch(draft)
         else:
             _record_failure(draft, found.fault or _unexplained(state.name, found.state))
+    elif state.phase is PoolPhase.LEAVING and outcome.result is Result.NOT_FOUND:
+        _record_removal(draft)
     elif state.phase is PoolPhase.LEAVING and found.state in _ENDED_BADLY:
         _record_deletion_failure(draft, found.fault or _unexplained(state.name, found.state))
     else:

@@ -39,7 +39,11 @@ class ReadPool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadOperation(msgspec.Struct, frozen=True, kw_only=True):
-    """Read the operation live. DONE with its reading; an error of the call has no outcome."""
+    """Read the operation live, and the pool as well once it has succeeded.
+
+    The outcome carries the operation's reading and, if both were read, the pool's; NOT_FOUND says that the
+    operation has succeeded and there is no pool. An error of a call has no outcome.
+    """
 
     url: str
 

@@ -29,8 +29,7 @@ RECHECK = timedelta(minutes=5)
 """How often an unsettled Machine is looked at though nothing happened: a lost wake-up only delays."""
 
 NODE_SEEN_POLL = timedelta(seconds=5)
-"""How soon the pool is looked at again once its node is there: its creation is about to end, and the first
-look is taken the moment the node is seen."""
+"""How soon the pool is looked at again once its node is there: its creation is about to end."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -172,9 +171,9 @@ def _poll_due(state: Machine, picture: MachinePicture, limits: MachineLimits) ->
     """When the next look is due; None for at once."""
     if picture.polled_at is None:
         return None
-    due = poll_at(state.uid, picture.polled_at, limits)
-    if state.phase is not PoolPhase.CREATING or not picture.nodes:
-        return due
-    if picture.node_since is not None and picture.polled_at < picture.node_since:
+    if picture.nodes_changed_at is not None and picture.polled_at < picture.nodes_changed_at:
         return None
-    return min(due, picture.polled_at + NODE_SEEN_POLL)
+    due = poll_at(state.uid, picture.polled_at, limits)
+    if state.phase is PoolPhase.CREATING and picture.nodes:
+        return min(due, picture.polled_at + NODE_SEEN_POLL)
+    return due

@@ -167,8 +167,9 @@ class MachinePicture(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[MachineNode, ...] = ()
     pods: tuple[NodePod, ...] = ()
     polled_at: datetime | None = None
-    node_since: datetime | None = None
-    """Since when this process has seen a node of the Machine, None while it sees none."""
+    nodes_changed_at: datetime | None = None
+    """When this process last saw a node of the Machine come or go, None when it never did: the cloud has
+    just done something, which is the moment to look at the pool."""
     watched_since: datetime | None = None
 
 

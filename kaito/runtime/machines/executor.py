@@ -26,6 +26,7 @@ from kaito.runtime.pools import (
     OWNER_TAG,
     OWNER_UID_TAG,
     AgentPools,
+    OperationState,
     PoolNotFound,
     PoolRefused,
     PoolSpec,
@@ -83,9 +84,7 @@ class MachineExecutor:
             case cmd.ReadPool():
                 return self._read_pool(command, target)
             case cmd.ReadOperation():
-                operation = self._pools.operation(command.url)
-                reading = operation_reading(operation)
-                return MachineOutcome(command=command, result=Result.DONE, operation=reading)
+                return self._read_operation(command, target)
             case cmd.DeletePool():
                 return self._delete_pool(command, target)
             case cmd.EvictPod():
@@ -192,6 +191,14 @@ class MachineExecutor:
         found = self._find_pool(target.name)
         result = Result.NOT_FOUND if found is None else Result.DONE
         return MachineOutcome(command=command, result=result, pool=found)
+
+    def _read_operation(self, command: cmd.ReadOperation, target: MachineTarget) -> MachineOutcome:
+        reading = operation_reading(self._pools.operation(command.url))
+        if reading.state is not OperationState.SUCCEEDED:
+            return MachineOutcome(command=command, result=Result.DONE, operation=reading)
+        pool = self._find_pool(target.name)
+        result = Result.NOT_FOUND if pool is None else Result.DONE
+        return MachineOutcome(command=command, result=result, operation=reading, pool=pool)
 
     def _delete_pool(self, command: cmd.DeletePool, target: MachineTarget) -> MachineOutcome:
         found = self._find_pool(target.name)

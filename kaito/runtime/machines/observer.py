@@ -30,7 +30,8 @@ class MachineObserver:
         self._caches = caches
         self._limits = limits
         self._polled: dict[str, datetime] = {}
-        self._noded: dict[str, datetime] = {}
+        self._nodes_of: dict[str, frozenset[str]] = {}
+        self._changed: dict[str, datetime] = {}
         self._watched: dict[str, tuple[datetime, datetime]] = {}
 
     def current(self, name: str) -> Object | None:
@@ -42,13 +43,13 @@ class MachineObserver:
         """The picture around this Machine object, cached or read live; None for one that is not there."""
         uid = machine["metadata"].get("uid", "") if machine else ""
         nodes = self._nodes(name, uid)
-        self._note_node(name, bool(nodes), now)
+        self._note_nodes(name, frozenset(node.name for node in nodes), now)
         return MachinePicture(
             machine=machine_object(machine, self._limits) if machine else None,
             nodes=nodes,
             pods=self._pods({node.name for node in nodes}) if machine and _is_going(machine) else (),
             polled_at=self._polled.get(name),
-            node_since=self._noded.get(name),
+            nodes_changed_at=self._changed.get(name),
             watched_since=self._look(name, now),
         )
 
@@ -56,15 +57,15 @@ class MachineObserver:
         """Note that the Machine's pool or operation was read."""
         self._polled[name] = now
 
-    def _note_node(self, name: str, there: bool, now: datetime) -> None:
-        if there:
-            self._noded.setdefault(name, now)
-        else:
-            self._noded.pop(name, None)
+    def _note_nodes(self, name: str, nodes: frozenset[str], now: datetime) -> None:
+        if self._nodes_of.get(name, frozenset()) != nodes:
+            self._nodes_of[name] = nodes
+            self._changed[name] = now
 
     def forget(self, name: str) -> None:
         self._polled.pop(name, None)
-        self._noded.pop(name, None)
+        self._nodes_of.pop(name, None)
+        self._changed.pop(name, None)
         self._watched.pop(name, None)
 
     def _look(self, name: str, now: datetime) -> datetime:
