@@ -168,8 +168,8 @@ class MachinePicture(msgspec.Struct, frozen=True, kw_only=True):
     pods: tuple[NodePod, ...] = ()
     polled_at: datetime | None = None
     nodes_changed_at: datetime | None = None
-    """When this process last saw a node of the Machine come or go, None when it never did: the cloud has
-    just done something, which is the moment to look at the pool."""
+    """When this process last saw a node of the Machine come, be deleted or go, None when it never did: the
+    cloud has just done something, which is the moment to look at the pool."""
     watched_since: datetime | None = None
 
 

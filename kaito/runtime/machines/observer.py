@@ -30,7 +30,7 @@ class MachineObserver:
         self._caches = caches
         self._limits = limits
         self._polled: dict[str, datetime] = {}
-        self._nodes_of: dict[str, frozenset[str]] = {}
+        self._nodes_of: dict[str, frozenset[tuple[str, bool]]] = {}
         self._changed: dict[str, datetime] = {}
         self._watched: dict[str, tuple[datetime, datetime]] = {}
 
@@ -43,7 +43,7 @@ class MachineObserver:
         """The picture around this Machine object, cached or read live; None for one that is not there."""
         uid = machine["metadata"].get("uid", "") if machine else ""
         nodes = self._nodes(name, uid)
-        self._note_nodes(name, frozenset(node.name for node in nodes), now)
+        self._note_nodes(name, frozenset((node.name, node.deleting) for node in nodes), now)
         return MachinePicture(
             machine=machine_object(machine, self._limits) if machine else None,
             nodes=nodes,
@@ -57,7 +57,7 @@ class MachineObserver:
         """Note that the Machine's pool or operation was read."""
         self._polled[name] = now
 
-    def _note_nodes(self, name: str, nodes: frozenset[str], now: datetime) -> None:
+    def _note_nodes(self, name: str, nodes: frozenset[tuple[str, bool]], now: datetime) -> None:
         if self._nodes_of.get(name, frozenset()) != nodes:
             self._nodes_of[name] = nodes
             self._changed[name] = now
