@@ -66,9 +66,7 @@ def _longest(preset: Preset | None) -> int:
 
 def _too_long(length: int, limit: int, preset: Preset | None) -> str:
     what = (
-        f"of a Workspace with the distributed preset {preset.name} "
-        if limit < LONGEST_NAME and preset
-        else ""
+        f"of a Workspace with the distributed preset {preset.name} " if preset and preset.distributed else ""
     )
     return f"the name {what}may have at most {limit} characters, not {length}"
 
@@ -96,10 +94,8 @@ def _label_complaints(key: str, value: str, instance_type: str, gpu: bool) -> li
     if any(domain == ours or domain.endswith(f".{ours}") for ours in OPERATOR_DOMAINS):
         return [f"label {shown} belongs to the operator and cannot be chosen"]
     fixed = _fixed_labels(instance_type, gpu).get(key, value)
-    if fixed != value:
-        return [
-            f"label {shown} is {fixed or 'unknown'} on the nodes of this Workspace, not {printable(value)}"
-        ]
+    if fixed and fixed != value:
+        return [f"label {shown} is {fixed} on the nodes of this Workspace, not {printable(value)}"]
     return []
 
 

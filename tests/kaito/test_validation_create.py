@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from kaito.api.workspace import Workspace
@@ -267,6 +268,23 @@ def test_sizes_are_compared_in_gib(preset: str, sku: str, count: int, lack: str)
     ]
 
 
+def test_exactly_enough_is_enough() -> None:
+    phi = CATALOGUE.presets["phi-2"]
+
+    def judged(memory: int) -> list[str]:
+        wanted = msgspec.structs.replace(phi, total_memory_gib=memory, per_gpu_memory_gib=memory)
+        return validate_create(
+            a_manifest("phi-2", sku="Standard_NC6s_v3"),
+            Catalogue(presets={"phi-2": wanted}, instance_types=CATALOGUE.instance_types),
+        )
+
+    assert judged(16) == []
+    assert [line.split(": ")[1] for line in judged(17)] == [
+        "Insufficient per GPU memory",
+        "Insufficient total GPU memory",
+    ]
+
+
 @pytest.mark.parametrize("count", [0, -1, -(2**31)])
 @pytest.mark.parametrize("sku", ["Standard_NC12s_v3", "Standard_NX1_future"])
 def test_at_least_one_node_is_needed(count: int, sku: str) -> None:
@@ -334,6 +352,22 @@ def test_generated_names_are_judged_by_prefix() -> None:
     ] * 2
 
 
+def test_length_is_told_with_its_reason() -> None:
+    plain, spread = (
+        answer(a_manifest(preset, name="a" * 64, private=private))[0]
+        for preset, private in (("phi-2", False), ("llama-2-13b", True))
+    )
+
+    assert "the name may have at most 63 characters, not 64" in plain
+    assert "of a Workspace with the distributed preset llama-2-13b may have at most 52" in spread
+
+
+def test_unknown_size_is_told_once() -> None:
+    manifest = a_manifest(sku="", labels={"node.kubernetes.io/instance-type": "Standard_NC6"})
+
+    assert [line.rpartition(": ")[2] for line in answer(manifest)] == ["resource.instanceType"]
+
+
 def test_nameless_workspace_is_refused() -> None:
     assert answer(a_manifest(metadata={})) == ["missing field(s): metadata.name"]
 
@@ -392,7 +426,11 @@ LABELS = [
     ({"/a": "x"}, False),
     ({"a/b/c": "x"}, False),
     ({"a": "x y"}, False),
+    ({"a": "x" * 63}, True),
     ({"a": "x" * 64}, False),
+    ({"a" * 63: "x"}, True),
+    ({f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 61}/x": "y"}, True),
+    ({f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 62}/x": "y"}, False),
     ({"a" * 64: "x"}, False),
     ({"a": "x\n"}, False),
 ]
