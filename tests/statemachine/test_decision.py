@@ -477,6 +477,18 @@ def test_vanished_object_leaves_no_machine_behind() -> None:
     assert stepped.wake_at == at(100) + RECHECK
 
 
+def test_deleted_machine_is_not_found_in_an_old_picture() -> None:
+    story = Story()
+    story.sees(a_serving_view())
+    story.sees(deleting(), 100)
+    story.hears(cmd.ReadMachine(machine=M), Result.NOT_FOUND, 164)
+
+    stale = story.sees(deleting(machines=(a_ready_machine_view(deleting=True),)), 165)
+
+    assert names(stale.events) == ["WorkspaceReleased"]
+    assert only(stale.commands, cmd.RemoveFinalizer) == [cmd.RemoveFinalizer()]
+
+
 def test_gone_workspace_writes_to_no_object() -> None:
     story = Story()
     story.sees(a_serving_view())

@@ -156,11 +156,20 @@ class ToyCluster:
         owned = self.machines.get(name)
         if owned is None or owned.view.deleting:
             return
-        node = f"node-{name}"
+        node = owned.view.node or f"node-{name}"
         if node not in self.nodes:
             bare = {"ready": False, "gpus": 0, "has_accelerator_label": False, "has_machine_type": True}
             self.nodes[node] = a_node_view(node, machine=name, owner=f"default/{NAME}", **bare)
         self.change_machine(name, launched=True, ready=True, node=node, failure=None)
+
+    def repair_machine(self, name: str) -> None:
+        """The provider replaces the node of a Machine by another one."""
+        owned = self.machines.get(name)
+        if owned is not None and owned.view.node:
+            self.made += 1
+            self.nodes.pop(owned.view.node, None)
+            self.change_machine(name, node=f"node-{name}-{self.made}")
+            self.ready_machine(name)
 
     def change_node(self, name: str, **changes: Any) -> None:
         if name in self.nodes:

@@ -1,0 +1,317 @@
+"""Laws that hold for the Machine's `step` whatever the world does: lagging caches, faults, lost answers.
+
+Hypothesis plays users, kubelets, the cloud and the fault injector; after every step the laws are checked,
+and at the end faults stop and everything must come to rest, with a pool exactly where a Machine is.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from statemachine.machine import commands as cmd
+from statemachine.machine.collection import Memory, Round, collect
+from statemachine.machine.decision import decide
+from statemachine.machine.detection import detect, is_outdated
+from statemachine.machine.lifecycle import MachineStep, step
+from statemachine.machine.observations import (
+    MachinePicture,
+    OperationState,
+    PoolState,
+    RemovalGranted,
+)
+from statemachine.machine.replay import fold
+from statemachine.machine.state import Machine, PoolPhase
+from statemachine.state import BlockedReason, ConditionStatus, Stage
+from tests.builders import EPOCH
+from tests.statemachine.machine.builders import NAME, a_fault, a_sighting
+from tests.statemachine.machine.toy_cloud import FOREIGN, FRESH, Fate, Lag, Stream, ToyCloud
+
+ROUNDS_TO_REST = 80
+"""How many undisturbed reconciles any history may need until all is said and done."""
+
+TRUE = ConditionStatus.TRUE
+
+index = st.integers(0, 1)
+behind = st.sampled_from((0, 0, 0, 1, 2, 5, 40))
+lags = st.one_of(st.just(FRESH), st.builds(Lag, behind, behind, behind))
+fates = st.one_of(st.just(()), st.lists(st.sampled_from(Fate), max_size=4).map(tuple))
+pauses = st.sampled_from((0.0, 1.0, 10.0, 31.0, 120.0, 601.0, 901.0, 1801.0, 4000.0, 90000.0))
+faults = st.builds(
+    a_fault,
+    st.sampled_from(BlockedReason),
+    terminal=st.booleans(),
+    retry_after_seconds=st.sampled_from((None, 0.0, 7.0, 86400.0)),
+)
+
+
+def encoded(value: Any) -> bytes:
+    return msgspec.json.encode(value)
+
+
+class World(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.now = EPOCH
+        self.cloud = ToyCloud(self.now)
+        self.stream = Stream()
+        self.watched_since: Any = None
+
+    # --- the provisioner ----------------------------------------------------------------------------
+
+    @rule(lag=lags, fates=fates)
+    def reconcile(self, lag: Lag, fates: tuple[Fate, ...]) -> None:
+        self.step(lag, fates)
+
+    @rule(seconds=pauses)
+    def reconcile_undisturbed(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.step(FRESH)
+
+    @rule()
+    def restart(self) -> None:
+        """What a process remembers is gone."""
+        self.stream.polled_at = None
+        self.watched_since = self.now
+
+    @rule()
+    def lose_the_log(self) -> None:
+        self.stream.lose()
+        self.step(FRESH)
+
+    @rule()
+    def grant_a_removal(self) -> None:
+        grant = RemovalGranted(uid=self.stream.state.uid, cause="node is not ready")
+        self.assert_settles(grant)
+        self.stream.take(step(self.stream.state, grant, self.now))
+
+    @rule(seconds=pauses)
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # --- users --------------------------------------------------------------------------------------
+
+    @rule(refused=st.sampled_from(("", "", "name is too long")))
+    def edit(self, refused: str) -> None:
+        if self.cloud.object is not None:
+            self.change("change", generation=self.cloud.object.generation + 1, refused=refused)
+
+    @rule()
+    def delete(self) -> None:
+        self.change("change", deleting=True)
+
+    @rule()
+    def strip_the_finalizer(self) -> None:
+        self.change("change", has_finalizer=False)
+
+    @precondition(lambda self: self.cloud.object is None)
+    @rule()
+    def create_again(self) -> None:
+        self.now += timedelta(seconds=1)
+        self.change("create_machine", self.now)
+
+    # --- the cloud and the nodes --------------------------------------------------------------------
+
+    @rule(state=st.sampled_from(OperationState), fault=st.one_of(st.none(), faults))
+    def finish(self, state: OperationState, fault: Any) -> None:
+        if state is not OperationState.IN_PROGRESS:
+            self.change("finish", state, fault)
+
+    @rule(fault=faults)
+    def choose_the_fault(self, fault: Any) -> None:
+        self.cloud.fault = fault
+
+    @rule(state=st.sampled_from(PoolState))
+    def disturb_the_pool(self, state: PoolState) -> None:
+        self.change("set_pool_state", state)
+
+    @rule()
+    def lose_the_pool(self) -> None:
+        if self.cloud.pool is not None and self.cloud.pool.owner:
+            self.change("lose_pool")
+
+    @precondition(lambda self: self.cloud.pool is None)
+    @rule()
+    def a_stranger_takes_the_name(self) -> None:
+        self.cloud.pool = FOREIGN
+
+    @rule()
+    def deliver_late_creates(self) -> None:
+        self.change("deliver_late")
+
+    @rule(which=index)
+    def join(self, which: int) -> None:
+        self.change("join", which)
+
+    @rule(which=index, ready=st.booleans())
+    def change_node(self, which: int, ready: bool) -> None:
+        self.change("change_node", which, ready=ready)
+
+    @rule(which=index)
+    def delete_node(self, which: int) -> None:
+        self.change("change_node", which, deleting=True)
+
+    @rule(which=index)
+    def remove_node(self, which: int) -> None:
+        self.change("remove_node", which)
+
+    @rule(budget=st.booleans())
+    def set_a_budget(self, budget: bool) -> None:
+        self.cloud.budget = budget
+
+    @rule()
+    def get_ready(self) -> None:
+        """The ordinary course, so that later rules meet a Machine in service."""
+        for _ in range(3):
+            self.step(FRESH)
+            self.change("help")
+        self.step(FRESH)
+
+    def change(self, how: str, *args: Any, **changes: Any) -> None:
+        getattr(self.cloud, how)(*args, **changes)
+        self.cloud.remember()
+
+    # --- the laws of one step -----------------------------------------------------------------------
+
+    def step(self, lag: Lag, fates: tuple[Fate, ...] = ()) -> MachineStep:
+        stream = self.stream
+        picture = self.cloud.picture(lag, polled_at=stream.polled_at, watched_since=self.watched_since)
+        before, was = stream.state, encoded(stream.state)
+        self.assert_settles(picture)
+        stepped = step(before, picture, self.now)
+        assert encoded(before) == was, "a step changed the state it was given"
+        assert_decided_once(stepped, picture, self.now)
+        assert_wakes(stepped, self.now)
+        assert_evidence(stepped.state, picture)
+        assert_order(stepped)
+        stream.take(stepped)
+        stream.act(self.cloud, stepped.commands, self.now, fates)
+        return stepped
+
+    def assert_settles(self, observation: Any) -> None:
+        state = self.stream.state
+        known = fold(detect(state, observation, self.now), state)
+        assert detect(known, observation, self.now) == ()
+
+    # --- the laws of every moment -------------------------------------------------------------------
+
+    @invariant()
+    def log_folds_to_live_state(self) -> None:
+        cut, snapshot = self.stream.cuts[len(self.stream.cuts) // 2]
+        assert fold(self.stream.log) == self.stream.state
+        assert fold(self.stream.log[cut:], snapshot) == self.stream.state
+
+    @invariant()
+    def every_pool_was_decided(self) -> None:
+        assert self.cloud.accepted <= self.stream.decided
+
+    # --- the end: faults stop -----------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        if not hasattr(self, "cloud"):
+            return
+        for _ in range(ROUNDS_TO_REST):
+            stepped = self.step(FRESH)
+            if self.is_at_rest(stepped):
+                break
+            self.change("help")
+            if self.cloud.object is not None and (self.stream.state.terminal or self.cloud.object.refused):
+                self.change("change", generation=self.cloud.object.generation + 1, refused="")
+            if stepped.wake_at is not None:
+                self.now = stepped.wake_at
+        else:
+            raise AssertionError(f"not at rest: {self.stream.state}")
+        self.collect_what_is_left()
+        self.assert_ended_well()
+
+    def is_at_rest(self, stepped: MachineStep) -> bool:
+        """Whether an undisturbed step found nothing to do and the story is told."""
+        state = stepped.state
+        told = state.is_over or state == Machine() or state.ready.status is TRUE
+        return told and not self.cloud.late and stepped.events == () and stepped.commands == ()
+
+    def collect_what_is_left(self) -> None:
+        """A stream without its log or its object has nobody but the collector."""
+        memory = Memory()
+        for _ in range(4):
+            self.now += timedelta(minutes=2)
+            machines = (a_sighting(NAME),) if self.cloud.object is not None else ()
+            pools = (self.cloud.pool,) if self.cloud.pool is not None else ()
+            collection = collect(memory, Round(at=self.now, pools=pools, machines=machines, nodes=()))
+            memory = collection.memory
+            assert not (collection.pools and self.cloud.object is not None)
+            if collection.pools:
+                self.change("lose_pool")
+
+    def assert_ended_well(self) -> None:
+        state, found, pool = self.stream.state, self.cloud.object, self.cloud.pool
+        if found is None:
+            assert pool is None or not pool.owner
+            assert state.is_over or state == Machine()
+            return
+        assert pool is not None
+        assert (pool.owner, pool.owner_uid) == (NAME, found.uid)
+        assert found.has_finalizer
+        assert found.status.conditions["Ready"].status is TRUE
+        assert found.status.node in self.cloud.nodes
+        node = self.cloud.nodes[found.status.node]
+        assert node.has_finalizer
+        assert node.registered
+        assert node.initialized
+
+
+def assert_decided_once(stepped: MachineStep, picture: MachinePicture, now: Any) -> None:
+    """The same picture again: nothing new, the same commands, the same wake-up."""
+    assert detect(stepped.state, picture, now) == ()
+    again = decide(stepped.state, picture, now)
+    assert again.events == ()
+    assert (again.commands, again.wake_at) == (stepped.commands, stepped.wake_at)
+
+
+def assert_wakes(stepped: MachineStep, now: Any) -> None:
+    state = stepped.state
+    assert stepped.wake_at is None or stepped.wake_at > now
+    settled = (
+        state.is_over or state == Machine() or (state.stage is Stage.LIVE and state.ready.status is TRUE)
+    )
+    if stepped.commands or not settled:
+        assert stepped.wake_at is not None
+
+
+def assert_evidence(state: Machine, picture: MachinePicture) -> None:
+    """Ready stands on what this very picture shows: one node, and that one Ready."""
+    if state.stage is Stage.LIVE and state.ready.status is TRUE and not is_outdated(state, picture):
+        (node,) = picture.nodes
+        assert node.ready
+        assert not node.deleting
+        assert (state.node, state.phase) == (node.name, PoolPhase.LAUNCHED)
+
+
+def assert_order(stepped: MachineStep) -> None:
+    """One call to the cloud at most, the last; what is irreversible only after what must come before."""
+    state, commands = stepped.state, stepped.commands
+    calls = [
+        command
+        for command in commands
+        if isinstance(command, cmd.SubmitPool | cmd.ReadPool | cmd.ReadOperation | cmd.DeletePool)
+    ]
+    assert len(calls) <= 1
+    assert calls == list(commands[-1:]) or not calls
+    for command in commands:
+        if isinstance(command, cmd.SubmitPool):
+            assert state.stage is Stage.LIVE
+            assert not state.terminal
+            assert command.attempt == state.attempt
+        if isinstance(command, cmd.RemoveFinalizer | cmd.DeleteNode | cmd.RemoveNodeFinalizer):
+            assert state.cleared
+        if isinstance(command, cmd.DeletePool) and state.stage is Stage.DELETING:
+            assert state.drained or state.drain_since is None
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(stateful_step_count=40)
