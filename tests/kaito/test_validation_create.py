@@ -496,6 +496,14 @@ def test_template_must_be_one_to_build_on(template: dict[str, Any], text: str) -
     assert text in answer(a_template_manifest(template))
 
 
+def test_ill_typed_part_is_told_once() -> None:
+    template = {"spec": {"containers": [{"name": 1, "image": "i"}]}}
+
+    assert answer(a_template_manifest(template)) == [
+        "expected a string, found 1: inference.template.spec.containers[0].name"
+    ]
+
+
 def test_good_templates_are_accepted() -> None:
     affinity = {"nodeAffinity": {_REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": []}]}}}
     template = a_template(affinity=affinity, tolerations=[{"operator": "Exists"}], novelty=1)
