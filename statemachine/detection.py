@@ -163,22 +163,12 @@ def _detect_progress(draft: Draft, slot: Slot, machine: MachineView) -> None:
     if slot.phase is SlotPhase.REQUESTED:
         slot = draft.record_in(index, ev.MachineCreated(at=at, slot=index, machine=name, uid=machine.uid))
     if slot.phase >= SlotPhase.READY:
-        _detect_other_node(draft, slot, machine)
         return
     slot = _detect_failure(draft, slot, machine)
     if slot.phase is SlotPhase.CREATED and machine.launched:
         slot = draft.record_in(index, ev.MachineLaunched(at=at, slot=index, machine=name))
     if machine.ready and machine.node:
         draft.record(ev.MachineBecameReady(at=at, slot=index, machine=name, node=machine.node))
-
-
-def _detect_other_node(draft: Draft, slot: Slot, machine: MachineView) -> None:
-    """A Machine whose node is not usable may come back with another one, after a repair."""
-    moved = machine.ready and machine.node and machine.node != slot.node
-    if moved and slot.phase is SlotPhase.READY:
-        draft.record(
-            ev.MachineBecameReady(at=draft.now, slot=slot.index, machine=machine.name, node=machine.node)
-        )
 
 
 def _detect_failure(draft: Draft, slot: Slot, machine: MachineView) -> Slot:
@@ -235,15 +225,31 @@ def unusable(node: NodeView | None, needs_gpu: bool) -> NodeLossCause | None:
 
 def _detect_nodes(draft: Draft, view: ClusterView) -> None:
     nodes = {node.name: node for node in view.nodes}
+    machines = {machine.name: machine for machine in view.machines}
     needs_gpu = view.workspace is not None and view.workspace.needs_gpu
     for slot in draft.state.slots:
         if slot.phase < SlotPhase.READY:
             continue
         cause = unusable(nodes.get(slot.node), needs_gpu)
-        if slot.phase is SlotPhase.READY and cause is None:
+        if cause is not None:
+            slot = _detect_lost_node(draft, slot, cause, machines.get(slot.machine))
+            cause = unusable(nodes.get(slot.node), needs_gpu)
+        if cause is None and slot.phase is SlotPhase.READY:
             draft.record(ev.NodeBecameUsable(at=draft.now, slot=slot.index, node=slot.node))
-        elif cause is not None and _is_news(slot, cause):
-            draft.record(ev.NodeLost(at=draft.now, slot=slot.index, node=slot.node, cause=cause))
+
+
+def _detect_lost_node(draft: Draft, slot: Slot, cause: NodeLossCause, machine: MachineView | None) -> Slot:
+    """The slot after the loss of its node, and after its Machine came back with another, as a repair does."""
+    if _is_news(slot, cause):
+        slot = draft.record_in(
+            slot.index, ev.NodeLost(at=draft.now, slot=slot.index, node=slot.node, cause=cause)
+        )
+    if machine is None or machine.deleting or not machine.ready or machine.node in ("", slot.node):
+        return slot
+    return draft.record_in(
+        slot.index,
+        ev.MachineBecameReady(at=draft.now, slot=slot.index, machine=machine.name, node=machine.node),
+    )
 
 
 def _is_news(slot: Slot, cause: NodeLossCause) -> bool:
