@@ -34,13 +34,8 @@ class NodeJoiner:
     def __init__(self, surroundings: Surroundings, service: AgentPoolService) -> None:
         self._in = surroundings
         self._service = service
-        self._by_chance = True
         service.machines.on_vm = self._on_vm
         service.machines.on_vm_gone = self._on_vm_gone
-
-    def end_chances(self) -> None:
-        """From now on every machine joins once and in time."""
-        self._by_chance = False
 
     def _on_vm(self, pool: AgentPool, vm: Vm) -> None:
         failures = self._service.scenario.failures
@@ -61,7 +56,7 @@ class NodeJoiner:
 
     def _happens(self, failures: Failures, name: str) -> bool:
         drawn = bool(getattr(failures, name).happens(self._in.generators.generator(f"azure.{name}")))
-        return drawn and self._by_chance
+        return drawn and self._service.machines.by_chance
 
     def _extra_wait(self, failures: Failures) -> float:
         late = self._happens(failures, "node_late")

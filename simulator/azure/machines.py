@@ -37,7 +37,7 @@ class Machines:
         self._generators = generators
         self._names = names
         self._scenario = scenario
-        self._by_chance = True
+        self.by_chance = True
 
     def new_scale_set(self, pool: str) -> str:
         return scale_set_name(pool, self._generators.generator("machine.node_name").randrange(10**8))
@@ -61,8 +61,8 @@ class Machines:
                 self._engine.schedule(delay, partial(self._announce, other))
 
     def end_chances(self) -> None:
-        """No eviction by chance any more, and machines begin with index 0."""
-        self._by_chance = False
+        """No eviction by chance any more; machines begin with index 0 and join once and in time."""
+        self.by_chance = False
 
     def _start(self, pool: AgentPool, zone: str, *, join: bool) -> None:
         index = self._next_index(pool)
@@ -90,7 +90,7 @@ class Machines:
             return pool.vms[-1].index + 1
         random = self._generators.generator("azure.vm_index")
         above = self._scenario.failures.index_above_zero.happens(random)
-        return random.randrange(1, _REIMAGES) if above and self._by_chance else 0
+        return random.randrange(1, _REIMAGES) if above and self.by_chance else 0
 
     def _await_eviction(self, vm: Vm) -> None:
         per_hour = self._scenario.spot.evictions_per_hour
@@ -99,7 +99,7 @@ class Machines:
             self._engine.schedule(seconds, lambda: self._evict_by_chance(vm))
 
     def _evict_by_chance(self, vm: Vm) -> None:
-        if self._by_chance:
+        if self.by_chance:
             self.evict(vm)
 
     def _announce(self, vm: Vm) -> None:

@@ -6,8 +6,7 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
 
@@ -79,11 +78,14 @@ class ArmServer:
         self._server.stop()
         self._thread.join()
 
-    @contextmanager
-    def standing(self) -> Iterator[VirtualArm]:
-        """The model, while no request and no tick moves it."""
-        with self.pacer.lock:
-            yield self.arm
+    @property
+    def serving(self) -> bool:
+        """Whether its thread is alive."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Give the port back without ever having served; leaving the server does so by itself."""
+        self._socket.close()
 
     def _run(self) -> None:
         try:
