@@ -380,6 +380,38 @@ def test_refused_service_leaves_a_ready_life_alone(story: Story) -> None:
     assert inference(story)[0] == "True"
 
 
+# --- a changed template -----------------------------------------------------------------------------
+
+
+def updates(marked: int | None, **workspace: object) -> list[cmd.UpdateWorkload]:
+    """What is rolled out when generation 2 is seen beside a workload that bears this mark."""
+    story = Story()
+    story.sees(a_serving_view(workload=a_workload_view(ready=1, generation=marked)))
+    edited = a_workspace_view(generation=2, **workspace)
+    story.sees(a_serving_view(workspace=edited, workload=a_workload_view(ready=1, generation=marked)), 9)
+    return only(story.last.commands, cmd.UpdateWorkload)
+
+
+def test_changed_template_is_rolled_out() -> None:
+    assert updates(1, rolls_out=True) == [cmd.UpdateWorkload(kind="Deployment", name=NAME)]
+
+
+def test_rolled_out_template_is_left_alone() -> None:
+    assert updates(2, rolls_out=True) == []
+
+
+def test_preset_is_never_rolled_out() -> None:
+    assert updates(1, rolls_out=False) == []
+
+
+def test_unmarked_workload_stands_for_the_first_spec() -> None:
+    adopted = Story()
+
+    assert updates(None, rolls_out=True) == [cmd.UpdateWorkload(kind="Deployment", name=NAME)]
+    adopted.sees(a_serving_view(workspace=a_workspace_view(generation=7, rolls_out=True)))
+    assert only(adopted.last.commands, cmd.UpdateWorkload) == []
+
+
 # --- a refused spec ---------------------------------------------------------------------------------
 
 REFUSAL = "The preset model name falcon-99b is not registered"

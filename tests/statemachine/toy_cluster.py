@@ -126,7 +126,7 @@ class ToyCluster:
     def create_workspace(self) -> str:
         self.lives += 1
         self.workspace = a_workspace_view(
-            uid=f"life-{self.lives}", node_count=self.node_count, has_finalizer=False
+            uid=f"life-{self.lives}", node_count=self.node_count, has_finalizer=False, rolls_out=True
         )
         return self.workspace.uid
 
@@ -262,9 +262,16 @@ class ToyCluster:
             self.lose(service=a_service_view())
 
     def _create_workload(self, uid: str, command: cmd.CreateWorkload) -> None:
-        if self.serving.workload is None and self.live(uid):
+        found = self.live(uid)
+        if self.serving.workload is None and found is not None:
             pods = tuple(PodView(name=f"pod-{index}") for index in range(self.node_count))
-            self.lose(workload=a_workload_view(desired=self.node_count), pods=pods)
+            made = a_workload_view(desired=self.node_count, generation=found.generation)
+            self.lose(workload=made, pods=pods)
+
+    def _update_workload(self, uid: str, command: cmd.UpdateWorkload) -> None:
+        found, workload = self.live(uid), self.serving.workload
+        if found is not None and workload is not None and workload.owned:
+            self.lose(workload=replace(workload, generation=found.generation, current=False))
 
     def _write_status(self, uid: str, command: cmd.WriteStatus) -> None:
         if self.live(uid):
@@ -296,6 +303,7 @@ _EXECUTE: dict[type[cmd.Command], Callable[[ToyCluster, str, Any], CommandOutcom
     cmd.LabelNode: ToyCluster._label_node,
     cmd.CreateService: ToyCluster._create_service,
     cmd.CreateWorkload: ToyCluster._create_workload,
+    cmd.UpdateWorkload: ToyCluster._update_workload,
     cmd.WriteStatus: ToyCluster._write_status,
     cmd.RemoveFinalizer: ToyCluster._remove_finalizer,
 }
