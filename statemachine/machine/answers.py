@@ -146,25 +146,39 @@ def _detect_operation(draft: Draft, outcome: MachineOutcome, found: OperationRea
     state = draft.state
     if not state.operation or found.url != state.operation or found.state is OperationState.IN_PROGRESS:
         return
-    if state.phase is PoolPhase.CREATING and not _only_the_pool_tells(found):
-        if found.state is OperationState.SUCCEEDED:
-            _record_launch(draft)
-        else:
-            _record_failure(draft, found.fault or _unexplained(state.name, found.state))
-    elif state.phase is PoolPhase.LEAVING and outcome.result is Result.NOT_FOUND:
-        _record_removal(draft)
-    elif state.phase is PoolPhase.LEAVING and found.state in _ENDED_BADLY:
-        _record_deletion_failure(draft, found.fault or _unexplained(state.name, found.state))
+    if state.phase is PoolPhase.CREATING and state.stage is Stage.LIVE:
+        _detect_created(draft, outcome, found)
+    elif state.phase is PoolPhase.LEAVING:
+        _detect_deleted(draft, outcome, found)
+
+
+def _detect_created(draft: Draft, outcome: MachineOutcome, found: OperationReading) -> None:
+    if _only_the_pool_tells(found):
+        _record_operation_end(draft, found)
+    elif found.state is not OperationState.SUCCEEDED:
+        _record_failure(draft, found.fault or _unexplained(draft.state.name, found.state))
+    elif outcome.result is Result.NOT_FOUND:
+        _record_vanishing(draft)
     else:
-        draft.record(
-            ev.PoolOperationEnded(
-                at=draft.now,
-                machine=state.name,
-                pool=state.name,
-                operation=found.url,
-                state=str(found.state),
-            )
+        _record_launch(draft)
+
+
+def _detect_deleted(draft: Draft, outcome: MachineOutcome, found: OperationReading) -> None:
+    if outcome.result is Result.NOT_FOUND:
+        _record_removal(draft)
+    elif found.state in _ENDED_BADLY:
+        _record_deletion_failure(draft, found.fault or _unexplained(draft.state.name, found.state))
+    else:
+        _record_operation_end(draft, found)
+
+
+def _record_operation_end(draft: Draft, found: OperationReading) -> None:
+    name = draft.state.name
+    draft.record(
+        ev.PoolOperationEnded(
+            at=draft.now, machine=name, pool=name, operation=found.url, state=str(found.state)
         )
+    )
 
 
 def _only_the_pool_tells(found: OperationReading) -> bool:

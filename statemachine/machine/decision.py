@@ -157,7 +157,8 @@ def _capacity_end(state: Machine, limits: MachineLimits) -> datetime | None:
 
 def _poll(state: Machine, picture: MachinePicture, found: MachineObject | None, now: datetime) -> Plan:
     """The one read that is due, or when one will be, while an operation is under way."""
-    if state.phase not in (PoolPhase.CREATING, PoolPhase.LEAVING):
+    creating = state.phase is PoolPhase.CREATING and state.stage is Stage.LIVE
+    if not creating and state.phase is not PoolPhase.LEAVING:
         return [], []
     limits = found.limits if found else MachineLimits()
     due = _poll_due(state, picture, limits)

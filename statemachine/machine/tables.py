@@ -87,6 +87,7 @@ EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
     (REGISTERED,   ev.NodesDuplicated,           FALSE,    FALSE,    *TWO_NODES),
     (REGISTERED,   ev.NodesDuplicated,           TRUE,     FALSE,    *TWO_NODES),
     (REGISTERED,   ev.NodeAwaited,               FALSE,    FALSE,    *NO_NODE),
+    (REGISTERED,   ev.NodeAwaited,               TRUE,     FALSE,    *NO_NODE),
     (REGISTERED,   ev.NodeRegistrationTimedOut,  FALSE,    FALSE,    *NOT_LAUNCHED),
 
     (INITIALIZED,  ev.MachineAccepted,           ABSENT,   FALSE,    *NOT_LAUNCHED),

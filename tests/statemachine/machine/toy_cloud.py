@@ -269,7 +269,11 @@ class ToyCloud:
         running = self.operations.get(command.url)
         state = running.state if running else OperationState.LOST
         reading = OperationReading(url=command.url, state=state, fault=running.fault if running else None)
-        return MachineOutcome(command=command, result=Result.DONE, operation=reading)
+        over = state is OperationState.SUCCEEDED
+        result = Result.NOT_FOUND if over and self.pool is None else Result.DONE
+        return MachineOutcome(
+            command=command, result=result, operation=reading, pool=self.pool if over else None
+        )
 
     def _delete_pool(self, command: cmd.DeletePool, now: datetime) -> MachineOutcome:
         if self.pool is None:
