@@ -22,7 +22,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError, field_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -36,6 +36,11 @@ from simulator.profile_errors import explain
 
 M = TypeVar("M", bound=Frozen)
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+HIGHEST_FACTOR = 1_000_000
+"""Beyond it, a tick of the wall clock is more than virtual time can hold for long."""
+LONGEST_ADVANCE_SECONDS = 10 * 365 * 86_400.0
 
 
 class QuotaChange(Frozen):
@@ -54,7 +59,7 @@ class OfPool(Frozen):
 
 
 class Advance(Frozen):
-    seconds: NonNegativeFloat
+    seconds: Annotated[float, Field(ge=0, le=LONGEST_ADVANCE_SECONDS)]
 
 
 class Speed(Frozen):
@@ -67,13 +72,9 @@ class Speed(Frozen):
     def _number_or_max(cls, value: object) -> object:
         if value == "max":
             return AS_FAST_AS_IT_CAN
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not 0 <= value < AS_FAST_AS_IT_CAN
-        ):
-            raise ValueError(f"expected max or a number from 0 on, found {value!r}")
-        return value
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= HIGHEST_FACTOR:
+            return value
+        raise ValueError(f"expected max or a number from 0 to {HIGHEST_FACTOR}, found {value!r}")
 
 
 class Nothing(Frozen):

@@ -51,18 +51,23 @@ class Fates:
         seconds = self._delays.seconds("machine.request") + self._creation_seconds(asked.vm_size)
         zone = self._stock.zone_for(asked.vm_size, asked.zones, asked.spot)
         by_chance = self._chance_failure(asked)
+        seen_as = self._lost()
+        plain = Fate(seconds=seconds, zone=zone or "")
         if scripted is not None:
-            return _scripted(scripted, Fate(seconds=seconds, zone=zone or ""))
+            return _scripted(scripted, plain)
+        fate = self._lack(asked, shortage, zone) or by_chance or plain
+        return msgspec.structs.replace(fate, seen_as=seen_as)
+
+    def _lack(self, asked: Requested, shortage: Shortage | None, zone: str | None) -> Fate | None:
+        """The failure for want of quota or stock."""
+        location = self._scenario.cluster.location
         if shortage is not None:
-            error = complaint(shortage, self._scenario.quota.form, self._scenario.cluster.location)
+            error = complaint(shortage, self._scenario.quota.form, location)
             return self._failed(error, "stockouts.surfaces")
         if zone is None:
-            location = self._scenario.cluster.location
             error = self._stock.complaint(asked.vm_size, asked.zones, location)
             return self._failed(error, "stockouts.surfaces")
-        if by_chance is not None:
-            return by_chance
-        return Fate(seconds=seconds, zone=zone, seen_as=self._lost())
+        return None
 
     def of_update(self, scripted: OperationFault | None) -> Fate:
         """An update that makes no machine."""

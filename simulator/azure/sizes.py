@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from simulator.instance_types import virtual_cpus
 
@@ -30,6 +31,7 @@ _FAMILIES = (
 _PARTS = re.compile(r"Standard_([A-Z]+)\d+([a-z]*)(?:_.*?)?(v\d+)?")
 
 
+@lru_cache(maxsize=1024)
 def family_of(size: str) -> str:
     """The quota family of a size; for one that is not listed, a name of the usual form from its own."""
     for pattern, family in _FAMILIES:

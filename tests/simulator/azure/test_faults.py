@@ -253,13 +253,18 @@ def test_call_may_be_done_and_unanswered() -> None:
     assert "ws1" in cloud.service.pools
 
 
+def failed_pools(section: dict[str, Any]) -> list[str]:
+    cloud, _ = after_creates(section, 200)
+    return [pool.name for pool in cloud.arm.list() if pool.state == PoolState.FAILED]
+
+
 def test_one_chance_shifts_no_other() -> None:
-    _, plain = after_creates({"failures": {"bootstrap": 0.2}}, 200)
+    plain = failed_pools({"failures": {"bootstrap": 0.2}})
 
-    _, more = after_creates({"failures": {"bootstrap": 0.2, "lost_operation": 0.5, "node_never": 0.5}}, 200)
+    more = failed_pools({"failures": {"bootstrap": 0.2, "lost_operation": 0.5, "node_never": 0.5}})
 
-    failed = "VMExtensionProvisioningError"
-    assert [code == failed for code in plain] == [code == failed for code in more]
+    assert len(plain) > 20
+    assert more == plain
 
 
 def test_ended_faults_let_everything_succeed() -> None:
