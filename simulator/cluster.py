@@ -14,8 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kaito.runtime.ports import BadRequest, Gone, KubeApi, Object, Page, Resource
-from simulator import deletion, metadata, paging, refusals, writing
+from kaito.runtime.ports import (
+    PODDISRUPTIONBUDGETS,
+    PODS,
+    BadRequest,
+    Gone,
+    KubeApi,
+    Object,
+    Page,
+    Resource,
+)
+from simulator import budgets, deletion, metadata, paging, refusals, writing
 from simulator.collector import Collector
 from simulator.documents import copied, same
 from simulator.identifiers import Identifiers
@@ -215,18 +224,41 @@ class Cluster(KubeApi):
         resource_version: str = "",
         propagation: str = "",
         dry_run: bool = False,
+        grace_period_seconds: int | None = None,
     ) -> Object:
-        """Returns the object as it stands in deletion, or as it last stood when it went at once."""
+        """Returns the object as it stands in deletion, or as it last stood when it went at once.
+
+        Args:
+            grace_period_seconds: What a bound pod is given to end, instead of what its spec says. 0 is how
+                its kubelet removes it when it has ended, and whoever knows that it never will.
+        """
         kind = self._kind(resource)
         current = self._current(kind, name, namespace)
         deletion.check_preconditions(resource, current, uid, resource_version)
         finalizers = deletion.finalizers_after(current, propagation)
         for admit in self.admit:
             admit("DELETE", resource, None, current)
-        if not finalizers:
+        grace = deletion.grace_seconds(kind, current, grace_period_seconds)
+        if deletion.changes_nothing(current, grace):
+            return current
+        if not finalizers and not grace:
             return current if dry_run else self._remove(resource, current)
-        now = writing.timestamp(self._now())
-        return self._store(resource, current, deletion.marked(current, finalizers, now), dry_run)
+        return self._store(
+            resource, current, deletion.marked(current, finalizers, self._now(), grace), dry_run
+        )
+
+    def evict(self, name: str, namespace: str, *, uid: str = "") -> None:
+        """A DELETE that a disruption budget may refuse; what it takes of the budget is stored before it.
+
+        The UID is compared first: the real server does so last, after it has spent the budget.
+        """
+        pod = self._current(self._kind(PODS), name, namespace)
+        deletion.check_preconditions(PODS, pod, uid, "")
+        namespace = pod["metadata"]["namespace"]
+        standing = self.list(PODDISRUPTIONBUDGETS, namespace).items
+        if (spent := budgets.evicted(standing, pod, self._now())) is not None:
+            self.update(PODDISRUPTIONBUDGETS, spent, subresource="status")
+        self.delete(PODS, name, namespace, uid=uid)
 
     def collect(self) -> int:
         """One sweep of the garbage collector; returns the number of writes it made."""

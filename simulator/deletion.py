@@ -1,13 +1,19 @@
-"""How an object goes: preconditions of a DELETE, finalizers, and the mark that deletion has begun."""
+"""How an object goes: preconditions of a DELETE, finalizers, grace, and the mark that deletion has begun."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from kaito.runtime.ports import Invalid, Object, Resource
-from simulator import refusals
+from simulator import refusals, writing
+from simulator.kinds import Kind
 from simulator.metadata import FOREGROUND, ORPHAN
 
 COLLECTOR_FINALIZER = {"": "", "Background": "", "Foreground": FOREGROUND, "Orphan": ORPHAN}
 """By propagation policy: the finalizer by which the object waits for the garbage collector."""
+
+DEFAULT_GRACE_SECONDS = 30
+"""terminationGracePeriodSeconds of a pod that names none (API default)."""
 
 
 def check_preconditions(resource: Resource, current: Object, uid: str, resource_version: str) -> None:
@@ -37,18 +43,55 @@ def finalizers_after(current: Object, propagation: str) -> list[str]:
     return kept if not wanted or wanted in kept else [*kept, wanted]
 
 
-def marked(current: Object, finalizers: list[str], now: str) -> Object:
-    """The object in deletion. Its first DELETE sets the timestamp and counts as a change of generation."""
+def grace_seconds(kind: Kind, current: Object, asked: int | None) -> int:
+    """How long the object may take to end once a DELETE that asks for this grace is accepted.
+
+    Only what runs somewhere needs any: a pod that is bound and has not ended. A pod in deletion may be given
+    less than it was given before, never more.
+    """
+    metadata = current["metadata"]
+    if not kind.graceful:
+        return 0
+    wanted = asked if asked is None or asked >= 0 else 1
+    if "deletionTimestamp" in metadata:
+        standing: int = metadata["deletionGracePeriodSeconds"]
+        return standing if wanted is None else min(wanted, standing)
+    ended = (current.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    if ended or not current["spec"].get("nodeName"):
+        return 0
+    own = current["spec"].get("terminationGracePeriodSeconds")
+    default = DEFAULT_GRACE_SECONDS if own is None else int(own)
+    return default if wanted is None else wanted
+
+
+def changes_nothing(current: Object, grace: int) -> bool:
+    """Whether a DELETE finds the object waiting for its end already, with no more grace than that.
+
+    Its propagation policy is then ignored, as on the real server.
+    """
+    metadata = current["metadata"]
+    return "deletionTimestamp" in metadata and 0 < metadata["deletionGracePeriodSeconds"] <= grace
+
+
+def marked(current: Object, finalizers: list[str], now: datetime, grace: int = 0) -> Object:
+    """The object in deletion, which must end ``grace`` seconds after the first DELETE.
+
+    The first DELETE counts as a change of generation; a later one may bring the end forward.
+    """
     metadata = {**current["metadata"], "finalizers": finalizers}
     if "deletionTimestamp" not in metadata:
-        metadata["deletionTimestamp"] = now
-        metadata["deletionGracePeriodSeconds"] = 0
+        metadata["deletionTimestamp"] = writing.timestamp(now + timedelta(seconds=grace))
         if "generation" in metadata:
             metadata["generation"] += 1
+    elif earlier := metadata["deletionGracePeriodSeconds"] - grace:
+        end = datetime.fromisoformat(metadata["deletionTimestamp"]) - timedelta(seconds=earlier)
+        metadata["deletionTimestamp"] = writing.timestamp(end)
+    metadata["deletionGracePeriodSeconds"] = grace
     return {**current, "metadata": metadata}
 
 
 def complete(obj: Object) -> bool:
     """Whether an object in deletion has nobody left to wait for."""
     metadata = obj["metadata"]
-    return "deletionTimestamp" in metadata and not metadata.get("finalizers")
+    waits = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+    return "deletionTimestamp" in metadata and not waits

@@ -11,6 +11,7 @@ from kaito.runtime.ports import (
     DEPLOYMENTS,
     MACHINES,
     NODES,
+    PODDISRUPTIONBUDGETS,
     PODS,
     SERVICES,
     STATEFULSETS,
@@ -19,6 +20,7 @@ from kaito.runtime.ports import (
     Resource,
 )
 from simulator import names
+from simulator.budget_schema import BudgetSchema
 from simulator.schemas import StructuralSchema
 
 
@@ -58,6 +60,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         custom: Defined by a CRD: a PUT must carry a resourceVersion.
         status: Has the status subresource.
         generation: Counts changes of its content; several core kinds do not.
+        graceful: Runs on a node, so that a deleted object stays until it has ended there.
         created_status: The status on create; None means that the client's own is kept.
         fields: Field selectors beside metadata.name and metadata.namespace, as dotted paths.
     """
@@ -66,6 +69,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     custom: bool = False
     status: bool = True
     generation: bool = True
+    graceful: bool = False
     created_status: Object | None = {}
     fields: tuple[str, ...] = ()
     name_rule: Callable[[str], str] = names.subdomain
@@ -91,10 +95,12 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         resource=PODS,
         generation=False,
+        graceful=True,
         created_status={"phase": "Pending"},
         fields=("spec.nodeName", "status.phase"),
     ),
     Kind(resource=SERVICES, generation=False, name_rule=names.service_name),
     Kind(resource=DEPLOYMENTS),
     Kind(resource=STATEFULSETS),
+    Kind(resource=PODDISRUPTIONBUDGETS, schema=BudgetSchema()),
 )

@@ -1,31 +1,58 @@
-"""The kubelet: a bound pod's image is pulled, its container starts, loads its model and passes its probe."""
+"""The kubelet: a bound pod's image is pulled, its container starts, loads its model and passes its probe.
+
+A pod that is deleted is stopped: it is not ready from that moment on, and when its containers have ended, at
+the latest when its grace is over, the kubelet removes it from the API.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from kaito.runtime.ports import NODES, PODS, Object
-from simulator.process import Surroundings, condition, deleting, key, timestamp
+from simulator.engine import EventNotice
+from simulator.process import Surroundings, condition, deleting, is_true, key, timestamp
 from simulator.profile import Image
 
 
+@dataclass(slots=True)
+class Stop:
+    """A pod that is ending: since when, in seconds of virtual time, and how many seconds that takes."""
+
+    begun: float
+    seconds: float
+    end: EventNotice | None = None
+
+
 class Kubelet:
-    """Runs the pods of all nodes. A pod that is deleted is simply gone; its timers find that and stop."""
+    """Runs the pods of all nodes. The timers of a pod that is being deleted find that and stop."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._in = surroundings
         self._running: set[str] = set()
         """UIDs of pods that have been taken up."""
+        self._stopping: dict[str, Stop] = {}
+        """By UID of the pod."""
         surroundings.follow(PODS, self._on_pod)
 
     def _on_pod(self, type_: str, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         if type_ == "DELETED":
-            self._running.discard(uid)
-        elif pod["spec"].get("nodeName") and not deleting(pod) and uid not in self._running:
+            self._forget(uid)
+        elif not pod["spec"].get("nodeName"):
+            return
+        elif deleting(pod):
+            self._stop(pod)
+        elif uid not in self._running:
             self._running.add(uid)
             self._pull(pod)
+
+    def _forget(self, uid: str) -> None:
+        self._running.discard(uid)
+        stop = self._stopping.pop(uid, None)
+        if stop is not None and stop.end is not None:
+            self._in.engine.cancel(stop.end)
 
     def _pull(self, pod: Object) -> None:
         """Images that the node has are not pulled again; the others come one after another."""
@@ -52,6 +79,41 @@ class Kubelet:
     def _become_ready(self, pod: Object) -> None:
         since = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
         self._write(pod, phase="Running", state=_running_since(since), started=True, ready=True)
+
+    def _stop(self, pod: Object) -> None:
+        """Tell the containers to end, or that they have less grace left than they were told before."""
+        uid, now = pod["metadata"]["uid"], self._in.engine.monotonic()
+        stop = self._stopping.get(uid)
+        if stop is None:
+            stop = self._stopping[uid] = Stop(now, self._seconds_to_stop(pod))
+            self._become_unready(pod)
+        seconds = min(stop.seconds, pod["metadata"]["deletionGracePeriodSeconds"])
+        if stop.end is None or seconds < stop.seconds:
+            if stop.end is not None:
+                self._in.engine.cancel(stop.end)
+            stop.seconds = seconds
+            stop.end = self._in.after(max(stop.begun + seconds - now, 0.0), lambda: self._in.finish(pod))
+
+    def _seconds_to_stop(self, pod: Object) -> float:
+        """The time its containers take by themselves; what never started has nothing to end."""
+        running = (pod.get("status") or {}).get("phase") == "Running"
+        return self._in.delays.seconds("deletion.termination_grace") if running else 0.0
+
+    def _become_unready(self, pod: Object) -> None:
+        namespace, name = key(pod)
+        standing = self._in.get(PODS, name, namespace)
+        if standing is None or not is_true(standing, "Ready"):
+            return
+        at = timestamp(self._in.now())
+        conditions = [
+            _condition(standing, each["type"], False, at)
+            if each["type"] in ("Ready", "ContainersReady")
+            else each
+            for each in standing["status"]["conditions"]
+        ]
+        statuses = [{**each, "ready": False} for each in standing["status"].get("containerStatuses") or ()]
+        told = {"conditions": conditions, "containerStatuses": statuses}
+        self._in.patch(PODS, name, {"status": told}, namespace, subresource="status")
 
     def _seconds_to_ready(self, pod: Object) -> float:
         """Start to the first probe that succeeds: the server is up and the initial delay is over."""

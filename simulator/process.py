@@ -8,11 +8,12 @@ under way, such as a pull that has begun.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from random import Random
 from typing import Any
 
-from kaito.runtime.ports import NotFound, Object, Resource
+from kaito.runtime.ports import PODS, Conflict, NotFound, Object, Resource
 from simulator.cluster import Cluster
 from simulator.engine import Callback, Engine, EventNotice
 from simulator.profile import Parameter, Profile, Rate
@@ -106,6 +107,14 @@ class Surroundings:
             self.api.delete(resource, name, namespace)
         except NotFound:
             return
+
+    def finish(self, pod: Object) -> None:
+        """Remove a pod that has ended, or of which nothing can end any more; a namesake is not touched."""
+        namespace, name = key(pod)
+        uid = pod["metadata"]["uid"]
+        # A finalizer may still hold the pod, but nothing of it runs any longer.
+        with suppress(NotFound, Conflict):
+            self.api.delete(PODS, name, namespace, uid=uid, grace_period_seconds=0)
 
     def _open(self, resource: Resource) -> None:
         # Without a resource version the watch begins with an ADDED for everything that is there.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kaito.runtime.ports import MACHINES, NODES, Object
+from kaito.runtime.ports import MACHINES, NODES, PODS, Object
 from simulator import conditions, machines
 from simulator.conditions import INITIALIZED, LAUNCHED, READY, REGISTERED
 from simulator.engine import EventNotice
@@ -64,11 +64,14 @@ class MachineProvisioner:
         self._failures = failures
         self._busy: set[str] = set()
         """UIDs of Machines for which the cloud is at work; each is looked at again when that ends."""
+        self._terminations: dict[str, Termination] = {}
+        """By UID of the Machine."""
         self._attempts: dict[str, int] = {}
         self._retries: dict[str, EventNotice] = {}
         self._suffixes = surroundings.generators.generator("machine.node_name")
         surroundings.follow(MACHINES, self._on_machine)
         surroundings.follow(NODES, self._on_node)
+        surroundings.follow(PODS, self._on_pod)
 
     # --- what it hears
 
@@ -92,6 +95,11 @@ class MachineProvisioner:
                 self._in.delete(MACHINES, name)
         self._consider(name)
 
+    def _on_pod(self, type_: str, pod: Object) -> None:
+        if type_ == "DELETED":
+            for termination in list(self._terminations.values()):
+                termination.drain()
+
     def _consider(self, name: str) -> None:
         """Read the Machine and do what its state asks for next."""
         machine = self._in.get(MACHINES, name)
@@ -103,7 +111,9 @@ class MachineProvisioner:
         if deleting(machine):
             if machines.claimed(machine):
                 self._busy.add(uid)
-                Termination(self._in, machine, lambda: self._forget(uid)).begin()
+                termination = Termination(self._in, machine, lambda: self._forget(uid))
+                self._terminations[uid] = termination
+                termination.begin()
         elif not is_true(machine, LAUNCHED):
             self._busy.add(uid)
             wait = 0.0 if uid in self._attempts else self._in.delays.seconds("machine.create_call")
@@ -224,6 +234,7 @@ class MachineProvisioner:
 
     def _forget(self, uid: str) -> None:
         self._busy.discard(uid)
+        self._terminations.pop(uid, None)
         self._attempts.pop(uid, None)
         if (retry := self._retries.pop(uid, None)) is not None:
             self._in.engine.cancel(retry)

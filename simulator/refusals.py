@@ -128,6 +128,7 @@ def status_of(error: ApiError) -> Object:
         "reason": error.reason,
         "code": error.code,
     }
+    details: Object = {"causes": [{"message": cause} for cause in error.causes]} if error.causes else {}
     if error.retry_after_seconds is not None:
-        status["details"] = {"retryAfterSeconds": max(1, round(error.retry_after_seconds))}
-    return status
+        details["retryAfterSeconds"] = max(1, round(error.retry_after_seconds))
+    return {**status, "details": details} if details else status

@@ -34,6 +34,7 @@ class Termination:
         self._uid = machine["metadata"]["uid"]
         self._node = node_name(machine)
         self._done = done
+        self._draining = False
 
     def begin(self) -> None:
         """Cordon and drain a node that was registered; one that was not goes with the first delete."""
@@ -44,29 +45,24 @@ class Termination:
             return
         self._in.patch(NODES, self._node, CORDONED)
         self._in.delete(NODES, self._node)
-        self._drain()
+        self._draining = True
+        self.drain()
 
     def _forget_node(self) -> None:
         if self._node:
             self._in.delete(NODES, self._node)
 
-    def _drain(self) -> None:
-        """Evict until no pod is left. A pod that runs takes its grace, one that does not yet goes at once."""
-        pods = pods_on(self._in, self._node)
-        if not pods:
-            self._in.after(self._in.delays.seconds("deletion.drain_slack"), self._delete_pool)
+    def drain(self) -> None:
+        """Delete the pods that are left, which is called again whenever one is gone; then the pool."""
+        if not self._draining:
             return
-        runs = any(pod["status"].get("phase") == "Running" for pod in pods)
-        grace = self._in.delays.seconds("deletion.termination_grace") if runs else 0.0
-        self._in.after(grace, lambda: self._evict(pods))
-
-    def _evict(self, pods: list[Object]) -> None:
+        pods = pods_on(self._in, self._node)
         for pod in pods:
             namespace, name = key(pod)
-            standing = self._in.get(PODS, name, namespace)
-            if standing is not None and standing["metadata"]["uid"] == pod["metadata"]["uid"]:
-                self._in.delete(PODS, name, namespace)
-        self._drain()
+            self._in.delete(PODS, name, namespace)
+        if not pods:
+            self._draining = False
+            self._in.after(self._in.delays.seconds("deletion.drain_slack"), self._delete_pool)
 
     def _delete_pool(self) -> None:
         delays = self._in.delays

@@ -56,13 +56,16 @@ class WorkloadController(ABC):
 
     def _active_pods(self, workload: Object) -> list[Object]:
         """The pods that count, by name: not on their way out and not ended."""
+        return [pod for pod in self._pods(workload) if not deleting(pod)]
+
+    def _pods(self, workload: Object) -> list[Object]:
+        """The pods that have not ended, by name; those on their way out among them."""
         namespace, _ = key(workload)
         uid = workload["metadata"]["uid"]
         return [
             pod
             for pod in self._in.api.list(PODS, namespace).items
             if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or ())
-            and not deleting(pod)
             and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
         ]
 
@@ -135,12 +138,15 @@ class DeploymentController(WorkloadController):
         """How many new pods may be made now, and how many old ones may go.
 
         A rolling update adds at most maxSurge and keeps all but maxUnavailable ready; old pods that are not
-        ready may always go. Recreate waits for the old pods to be gone.
+        ready may always go, and pods on their way out count for nothing. Recreate waits until the old pods are
+        gone.
         """
         wanted = replicas(workload)
         strategy = workload["spec"].get("strategy") or {}
         if strategy.get("type") == "Recreate":
-            return (0 if old else wanted), len(old)
+            current = template_hash(workload)
+            there = any(_hash_of(pod) != current for pod in self._pods(workload))
+            return (0 if there else wanted), len(old)
         bounds = strategy.get("rollingUpdate") or {}
         surge = _share(bounds.get("maxSurge"), wanted, math.ceil)
         unavailable = _share(bounds.get("maxUnavailable"), wanted, math.floor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simulator.cluster import Cluster
+from simulator.disruption import DisruptionController
 from simulator.engine import Engine
 from simulator.kubelet import Kubelet
 from simulator.nodes import GpuPlugin, NodeLife, PodGarbageCollector
@@ -43,6 +44,7 @@ class World:
         PodGarbageCollector(self.surroundings)
         DeploymentController(self.surroundings)
         StatefulSetController(self.surroundings)
+        DisruptionController(self.surroundings)
         Scheduler(self.surroundings)
         Kubelet(self.surroundings)
 

@@ -360,7 +360,7 @@ def test_namesake_of_an_evicted_pod_is_spared(bed: TestBed) -> None:
     bed.run_until(lambda: bed.ready_replicas(STATEFULSETS) == 1)
     bed.cluster.delete(MACHINES, NAME)
     bed.until(bed.seconds() + 10)
-    bed.cluster.delete(PODS, "w-0")
+    bed.cluster.delete(PODS, "w-0", grace_period_seconds=0)
     bed.until(bed.seconds() + 1)
     namesake = bed.pod()["metadata"]["uid"]
 

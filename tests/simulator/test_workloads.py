@@ -296,11 +296,13 @@ def test_recreate_takes_the_old_first(bed: TestBed) -> None:
     bed.cluster.create(DEPLOYMENTS, a_workload(template=gone, strategy={"type": "Recreate"}))
     bed.engine.run()
     (old,) = names(bed)
+    together: list[int] = []
 
     bed.cluster.patch(DEPLOYMENTS, "w", {"spec": {"template": a_template(gpus=2, image="nginx")}})
-    bed.engine.run()
+    bed.engine.run(stop=lambda: bool(together.append(len(names(bed)))))
 
     assert old not in names(bed)
+    assert max(together) == 1
     assert status(bed)["readyReplicas"] == 1
 
 
@@ -323,7 +325,7 @@ def test_rolling_update_keeps_its_bounds(bounds: Object, most: int, least: int) 
     counts: list[tuple[int, int]] = []
 
     bed.cluster.patch(DEPLOYMENTS, "w", {"spec": {"template": a_template(image="nginx")}})
-    bed.engine.run(stop=lambda: bool(counts.append((len(bed.all(PODS)), bed.ready_replicas()))))
+    bed.engine.run(stop=lambda: bool(counts.append((status(bed)["replicas"], bed.ready_replicas()))))
 
     assert ready_after_start == 4
     assert max(pods for pods, _ in counts) == most
