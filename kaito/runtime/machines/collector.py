@@ -122,13 +122,13 @@ class Collector:
         for name in found.rereads:
             self._try(failures, name, self._reread)
         grants = {removal.machine: removal for removal in found.removals}
+
+        def grant(name: str) -> bool:
+            return self._grant(name, grants[name].uid, grants[name].cause)
+
         return Collected(
             pools=tuple(name for name in found.pools if self._try(failures, name, self._delete_pool)),
-            machines=tuple(
-                name
-                for name, removal in grants.items()
-                if self._try(failures, name, lambda n, r=removal: self._grant(n, r.uid, r.cause))
-            ),
+            machines=tuple(name for name in grants if self._try(failures, name, grant)),
             nodes=tuple(name for name in found.nodes if self._try(failures, name, self._delete_node)),
         )
 
