@@ -245,6 +245,12 @@ def test_no_workspace_changes_the_next_ones_command() -> None:
 IMAGES = [
     ("phi-2", {}, f"{REGISTRY}/kaito-phi-2:0.0.3", None),
     ("phi-2", {"presetOptions": {"image": "i"}}, f"{REGISTRY}/kaito-phi-2:0.0.3", None),
+    (
+        "phi-2",
+        {"presetOptions": {"image": "i", "imagePullSecrets": ["a"]}},
+        f"{REGISTRY}/kaito-phi-2:0.0.3",
+        None,
+    ),
     ("phi-2", {"accessMode": "private", "presetOptions": {"image": "i"}}, "i", None),
     (
         "phi-2",
