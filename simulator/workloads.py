@@ -138,8 +138,8 @@ class DeploymentController(WorkloadController):
         """How many new pods may be made now, and how many old ones may go.
 
         A rolling update adds at most maxSurge and keeps all but maxUnavailable ready; old pods that are not
-        ready may always go, and pods on their way out count for nothing. Recreate waits until the old pods are
-        gone.
+        ready may always go, and pods on their way out count for nothing. Recreate waits until no old pod is
+        left.
         """
         wanted = replicas(workload)
         strategy = workload["spec"].get("strategy") or {}
