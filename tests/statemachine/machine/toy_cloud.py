@@ -159,7 +159,7 @@ class ToyCloud:
         """What a lost operation was about ends all the same."""
         if self.pool is None or not self.pool.owner:
             return
-        if self.pool.state is PoolState.CREATING:
+        if self.pool.state in (PoolState.CREATING, PoolState.UPDATING, PoolState.UNKNOWN):
             self.pool = replace(self.pool, state=PoolState.SUCCEEDED)
         elif self.pool.state is PoolState.DELETING:
             self.lose_pool()
