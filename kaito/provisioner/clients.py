@@ -131,7 +131,7 @@ def _policies(endpoint: Endpoint, authentication: Policy, clock: Clock) -> list[
 
 def _origin(url: str) -> tuple[str, str, int | None] | None:
     """Scheme, host and port; None for anything that two parsers might read in two ways."""
-    if "\\" in url or not url.isascii() or not url.isprintable() or " " in url:
+    if not url.isascii() or not url.isprintable():
         return None
     try:
         parts = urlsplit(url)

@@ -217,6 +217,18 @@ def test_upper_case_id_names_the_pool(server: Loopback, pools: AzureAgentPools) 
     assert pools.get(NAME).name == NAME
 
 
+@pytest.mark.parametrize(
+    "document", [a_pool("other"), {}, {"properties": {"provisioningState": "Succeeded"}}]
+)
+def test_answer_about_another_pool_is_none(
+    document: object, server: Loopback, pools: AzureAgentPools
+) -> None:
+    server.answers(200, document)
+
+    with pytest.raises(PoolUnanswered):
+        pools.get(NAME)
+
+
 def test_pool_tells_its_last_failure(server: Loopback, pools: AzureAgentPools) -> None:
     error = {"code": "AllocationFailed", "message": "not enough"}
     server.answers(200, a_pool(provisioningState="Failed", status={"provisioningError": error}))

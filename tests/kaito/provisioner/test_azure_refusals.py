@@ -125,7 +125,7 @@ def test_readable_refusals_are_told_apart(
 @every_verb
 @pytest.mark.parametrize("status", [200, 201, 302, 307, 400, 403, 404, 409, 500, 502, 503])
 def test_page_of_a_proxy_is_no_answer(
-    status: int, verb: Verb, server: Loopback, pools: AzureAgentPools
+    status: int, verb: Verb, server: Loopback, pools: AzureAgentPools, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.answers(status, HTML, PAGE | {"Location": server.url + "/elsewhere"})
 
@@ -134,6 +134,7 @@ def test_page_of_a_proxy_is_no_answer(
 
     assert len(server.asked) == 1
     assert "Gateway" not in str(caught.value)
+    assert caplog.text == "" or status < 300
 
 
 @pytest.mark.parametrize(
