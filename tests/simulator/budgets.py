@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from kaito.runtime.ports import PODDISRUPTIONBUDGETS, PODS, Object
+from simulator import profile
 from simulator.cluster import Cluster
-from tests.simulator.virtual import a_pod, owner_reference
+from simulator.engine import Engine
+from simulator.process import Surroundings
+from simulator.randomness import Generators
+from tests.simulator.virtual import START, a_cluster, a_pod, owner_reference
 
 WEB = {"app": "web"}
 
@@ -41,3 +47,28 @@ def grant(cluster: Cluster, name: str = "web", **status: Any) -> Object:
 def status_of(cluster: Cluster, name: str = "web") -> Object:
     status: Object = cluster.get(PODDISRUPTIONBUDGETS, name).get("status", {})
     return status
+
+
+class Bench:
+    """A cluster with the processes under test and nothing else alive.
+
+    Args:
+        processes: Each is started with the surroundings.
+        values: Parameters of the reference run's profile to set.
+    """
+
+    def __init__(self, *processes: Callable[[Surroundings], object], **values: float) -> None:
+        self.engine = Engine(START)
+        self.cluster = a_cluster(self.engine.now)
+        settings = {name.replace("__", "."): value for name, value in values.items()}
+        chosen = profile.load("reference-run").with_values(settings)
+        surroundings = Surroundings(self.cluster, self.engine, chosen, Generators(1))
+        for process in processes:
+            process(surroundings)
+
+    def settle(self) -> None:
+        """Let everything happen that is due in this instant."""
+        self.engine.run(until=self.engine.now())
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.engine.run(until=self.engine.now() + timedelta(seconds=seconds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import datetime
 from typing import Any
 
 from hypothesis import given, settings
@@ -96,6 +97,10 @@ class ClusterLife(RuleBasedStateMachine):
         given_labels = {key: value for key, value in labels.items() if value}
         self.attempt("create", resource, builder(name, labels=given_labels, finalizers=finalizers))
 
+    @rule(name=NAMES)
+    def bind(self, name: str) -> None:
+        self.attempt("patch", PODS, name, {"spec": {"nodeName": "node-a"}})
+
     @rule(resource=KINDS, name=NAMES, labels=LABELS)
     def label(self, resource: Resource, name: str, labels: dict[str, str | None]) -> None:
         self.attempt("patch", resource, name, {"metadata": {"labels": labels}})
@@ -128,6 +133,14 @@ class ClusterLife(RuleBasedStateMachine):
     @rule(resource=KINDS, name=NAMES, policy=st.sampled_from(["", "Background", "Foreground", "Orphan"]))
     def delete(self, resource: Resource, name: str, policy: str) -> None:
         self.attempt("delete", resource, name, propagation=policy)
+
+    @rule(name=NAMES, grace=st.sampled_from([0, 5, 60]))
+    def delete_with_grace(self, name: str, grace: int) -> None:
+        self.attempt("delete", PODS, name, grace_period_seconds=grace)
+
+    @rule(name=NAMES)
+    def evict(self, name: str) -> None:
+        self.attempt("evict", name, "default")
 
     @rule()
     def collect(self) -> None:
@@ -185,7 +198,7 @@ class ClusterLife(RuleBasedStateMachine):
                 assert uid not in now
                 now[uid] = obj
                 assert int(obj["metadata"]["resourceVersion"]) <= int(self.cluster.resource_version)
-                assert "deletionTimestamp" not in obj["metadata"] or obj["metadata"]["finalizers"]
+                assert "deletionTimestamp" not in obj["metadata"] or waits(obj)
                 if uid in self.seen:
                     check_step(self.seen[uid], obj)
         self.seen = now
@@ -220,15 +233,33 @@ def check_step(old: Object, new: Object) -> None:
         return
     assert int(before["resourceVersion"]) < int(after["resourceVersion"])
     assert before["creationTimestamp"] == after["creationTimestamp"]
-    assert before.get("deletionTimestamp", after.get("deletionTimestamp")) == after.get("deletionTimestamp")
     if "deletionTimestamp" in before:
-        assert not set(after["finalizers"]) - {*before["finalizers"], "orphan", "foregroundDeletion"}
+        check_deletion(before, after)
     if new["kind"] == "Pod":
         assert "generation" not in after
         return
     begun = "deletionTimestamp" in after and "deletionTimestamp" not in before
     content = content_of(old) != content_of(new)
     assert after["generation"] - before["generation"] == int(begun) + int(content)
+
+
+def waits(obj: Object) -> bool:
+    """Whether an object in deletion has a reason to be there: a finalizer, or a bound pod's grace."""
+    metadata = obj["metadata"]
+    return bool(metadata.get("finalizers")) or metadata["deletionGracePeriodSeconds"] > 0
+
+
+def check_deletion(before: Object, after: Object) -> None:
+    """An end may come earlier, by as much as the grace is cut, and never later; no finalizer is new."""
+    old, new = before["deletionGracePeriodSeconds"], after["deletionGracePeriodSeconds"]
+    earlier = end_of(before) - end_of(after)
+    assert 0 <= earlier.total_seconds() == old - new
+    known = {*before.get("finalizers", ()), "orphan", "foregroundDeletion"}
+    assert not set(after.get("finalizers", ())) - known
+
+
+def end_of(metadata: Object) -> datetime:
+    return datetime.fromisoformat(metadata["deletionTimestamp"])
 
 
 def content_of(obj: Object) -> Object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,7 +32,7 @@ OPEN_KINDS = tuple(msgspec.structs.replace(kind, schema=OpenSchema()) for kind i
 """Every kind without its schema: most tests are about the server, which treats all content alike."""
 
 
-def a_cluster(clock: SetClock | None = None, seed: int = 7, **settings: Any) -> Cluster:
+def a_cluster(clock: Callable[[], datetime] | None = None, seed: int = 7, **settings: Any) -> Cluster:
     return Cluster(clock or SetClock(), seed, **{"kinds": OPEN_KINDS, **settings})
 
 
