@@ -238,17 +238,17 @@ class World(RuleBasedStateMachine):
         if not hasattr(self, "cloud"):
             return
         for _ in range(ROUNDS_TO_REST):
+            self.change("help")
             stepped = self.step(FRESH)
             if self.is_at_rest(stepped):
+                if self.collect():
+                    continue
                 break
-            self.change("help")
             if self.cloud.object is not None and (self.stream.state.terminal or self.cloud.object.refused):
                 self.change("change", generation=self.cloud.object.generation + 1, refused="")
             self.pass_time(stepped)
         else:
             raise AssertionError(f"not at rest: {self.stream.state}")
-        self.change("help")
-        self.collect()
         self.assert_ended_well()
 
     def pass_time(self, stepped: MachineStep) -> None:
