@@ -60,6 +60,7 @@ class Controller(Generic[K]):
                 resource,
                 generators.generator(f"{name}/{resource.plural}"),
                 self._on_change,
+                self._arm,
             )
             for resource in resources
         }
@@ -78,7 +79,6 @@ class Controller(Generic[K]):
         priority = priority_of_change(old, new, self._engine.now())
         for key in self._keys_of(resource, old, new, self.caches):
             self._queue.add(key, self._engine.monotonic(), priority=priority)
-        self._arm()
 
     def _arm(self) -> None:
         """See to it that the worker runs when the next key is due, and not before every cache has synced."""

@@ -21,16 +21,23 @@ Changed = Callable[[Resource, Object | None, Object | None], None]
 
 
 class Informer:
-    """Keeps one kind's `ObjectStore` up to date and tells of every change."""
+    """Keeps one kind's `ObjectStore` up to date and tells of every change, and of every answer taken in."""
 
     def __init__(
-        self, cluster: Cluster, engine: Engine, resource: Resource, random: Random, changed: Changed
+        self,
+        cluster: Cluster,
+        engine: Engine,
+        resource: Resource,
+        random: Random,
+        changed: Changed,
+        applied: Callable[[], None],
     ) -> None:
         self.store = ObjectStore(indexed_labels=("kaito.sh/workspace",))
         self._cluster = cluster
         self._engine = engine
         self._resource = resource
         self._reflector = Reflector(random)
+        self._applied = applied
         self._watch: Watch | None = None
         self._request: WatchRequest | None = None
         self.store.add_handler(lambda old, new: changed(resource, old, new))
@@ -93,3 +100,4 @@ class Informer:
     def _apply(self, deltas: tuple[Delta, ...]) -> None:
         for delta in deltas:
             self.store.apply(delta)
+        self._applied()  # an empty list changes nothing, and yet the store is complete now

@@ -195,17 +195,6 @@ def transfer_seconds(size_bytes: float, bytes_per_second: float) -> float:
     return size_bytes / bytes_per_second
 
 
-def observed_seconds(elapsed: float, poll_interval: float) -> float:
-    """When a poller that looks every ``poll_interval`` seconds sees what happened after ``elapsed`` seconds.
-
-    The first look is at the start, so something that took any time at all is seen one interval later; an
-    interval of zero sees at once. Source: gpu-provisioner 0.2.0 polls long-running operations every 30 s.
-    """
-    if poll_interval <= 0:
-        return elapsed
-    return poll_interval * math.ceil(elapsed / poll_interval)
-
-
 def _invert(cdf: Callable[[float], float], p: float, low: float, high: float) -> float:
     """The smallest x with ``cdf(x) >= p``, by bisection to a relative precision of 2**-60."""
     for _ in range(60):

@@ -41,7 +41,7 @@ class Operator(Controller[WorkspaceKey]):
         super().__init__("informer", cluster, engine, generators, CACHED, mapping.keys_of)
         observer = Observer(self.caches, catalogue, settings)
         executor = Executor(cluster, catalogue, settings, engine)
-        self.reconcile = Reconciler(observer, Repository(log), executor, engine).reconcile
+        self.reconcile = Reconciler(cluster, observer, Repository(log), executor, engine).reconcile
 
 
 class Provisioner(Controller[str]):

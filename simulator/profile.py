@@ -89,25 +89,21 @@ class Rate(Parameter):
 class MachinePhases(Frozen):
     """From the Machine object to the end of its launch."""
 
-    create_call: Seconds
-    """Machine created to create call sent."""
     request: Seconds
     """Create call to its acceptance by the cloud."""
     operation: Seconds
     """The cloud's create operation for a GPU size, from acceptance."""
     cpu_operation: Seconds
     """The same for a size without GPU."""
-    poll_interval_seconds: Seconds
-    """How often the provisioner looks at a running operation, its first look at acceptance."""
     node_wait: Seconds
-    """End of the operation as the provisioner saw it to a Node it can name: then the Machine is launched."""
+    """End of the operation to the Node joining the cluster."""
 
 
 class NodePhases(Frozen):
     """From launched to usable."""
 
     ready: Seconds
-    """Machine launched to Node and Machine Ready."""
+    """Node joined to Node Ready."""
     gpu_allocatable: Seconds
     """Node Ready to ``nvidia.com/gpu`` in its allocatable resources."""
 
@@ -135,15 +131,11 @@ class DeletionPhases(Frozen):
     """From a Machine's deletion timestamp to its end."""
 
     termination_grace: Seconds
-    """An evicted pod that runs is given this long and takes all of it; a node without one drains at once."""
-    drain_slack: Seconds
-    """The last pod gone to the provisioner noticing."""
+    """What a running pod takes to end when it is deleted, at most its own grace; others end at once."""
     request: Seconds
     """Delete call to its acceptance."""
     operation: Seconds
-    """The cloud's delete operation, from acceptance; polled like the create operation."""
-    final_delete: Seconds
-    """Node gone to Machine gone: a second delete call on a pool that is no longer there."""
+    """The cloud's delete operation, from acceptance."""
 
 
 class Image(Frozen):

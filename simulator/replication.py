@@ -14,11 +14,12 @@ from kaito.runtime.keys import WorkspaceKey
 from kaito.runtime.ports import WORKSPACES, NotFound, Object
 from kaito.runtime.settings import Settings
 from kaito.runtime.translation import conditions_of, is_deleting
+from simulator.azure.arm import VirtualArm
+from simulator.azure.scenario import AzureScenario
 from simulator.cluster import Cluster
 from simulator.engine import Engine
-from simulator.operator import Operator
+from simulator.operator import Operator, Provisioner
 from simulator.profile import Profile
-from simulator.provisioner import Failures, no_failures
 from simulator.randomness import Generators
 from simulator.watching import Watch
 from simulator.world import World
@@ -44,6 +45,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     workspaces: tuple[Object, ...]
     profile: Profile
     settings: Settings = Settings()
+    azure: AzureScenario | None = None
+    """What goes wrong in the cloud; by default nothing."""
     seed: int | str = 1
     start: datetime = START
     horizon: timedelta = HORIZON
@@ -79,7 +82,6 @@ class Replication:
         catalogue: Catalogue,
         *,
         engine: Engine | None = None,
-        failures: Failures = no_failures,
         on_sighting: Callable[[Sighting], None] | None = None,
     ) -> None:
         self.engine = engine or Engine(scenario.start)
@@ -91,21 +93,26 @@ class Replication:
         self._created: dict[WorkspaceKey, datetime] = {}
         self._open: set[WorkspaceKey] = set()
         self._over = False
-        self.world = World(self.cluster, self.engine, generators, scenario.profile, failures)
+        self.arm = VirtualArm(self.engine, generators, scenario.profile, scenario.azure)
+        self.world = World(self.cluster, self.engine, generators, scenario.profile, self.arm)
         self.operator = Operator(self.cluster, self.engine, log, catalogue, scenario.settings, generators)
+        self.provisioner = Provisioner(
+            self.cluster, self.engine, log, self.arm, scenario.settings, generators
+        )
         self._watch: Watch = self.cluster.watch(WORKSPACES, on_ready=self._ring)
 
     def run(self) -> Result:
         """Run to the end, or to the horizon."""
         self.operator.start()
+        self.provisioner.start()
         self.engine.schedule(0, self._create)
         self.engine.run(until=self._scenario.start + self._scenario.horizon, stop=lambda: self._over)
         return Result(
             sightings=tuple(self._sightings),
             ended_at=self.engine.now(),
             settled=self._over,
-            reconciles=self.operator.reconciles,
-            errors=tuple(self.operator.errors),
+            reconciles=self.operator.reconciles + self.provisioner.reconciles,
+            errors=(*self.operator.errors, *self.provisioner.errors),
         )
 
     def _create(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from simulator.azure.arm import VirtualArm
+from simulator.azure.joining import NodeJoiner
 from simulator.cluster import Cluster
 from simulator.disruption import DisruptionController
 from simulator.engine import Engine
@@ -9,7 +11,6 @@ from simulator.kubelet import Kubelet
 from simulator.nodes import GpuPlugin, NodeLife, PodGarbageCollector
 from simulator.process import Surroundings
 from simulator.profile import Profile
-from simulator.provisioner import Failures, MachineProvisioner, no_failures
 from simulator.randomness import Generators
 from simulator.scheduler import Scheduler
 from simulator.workloads import DeploymentController, StatefulSetController
@@ -21,7 +22,7 @@ class World:
     """Starts all processes on one cluster and one engine; from then on they live by themselves.
 
     Args:
-        failures: What goes wrong with launches; by default nothing.
+        arm: The cloud whose machines become nodes.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class World:
         engine: Engine,
         generators: Generators,
         profile: Profile,
-        failures: Failures = no_failures,
+        arm: VirtualArm,
     ) -> None:
         self.surroundings = Surroundings(cluster, engine, profile, generators)
         self._cluster = cluster
@@ -38,7 +39,7 @@ class World:
         cluster.collector.on_garbage = self._collect_soon
         if cluster.collector.pending:
             self._collect_soon()
-        MachineProvisioner(self.surroundings, failures)
+        self.joiner = NodeJoiner(self.surroundings, arm.service)
         NodeLife(self.surroundings)
         GpuPlugin(self.surroundings)
         PodGarbageCollector(self.surroundings)

@@ -17,7 +17,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     machine_slow_after: float = 240.0
     machine_timeout: float = 900.0
     inference_timeout: float = 1800.0
-    machine_usual_p50: float = 272.0
-    machine_usual_p95: float = 481.0
+    machine_usual_p50: float = 253.0
+    machine_usual_p95: float = 449.0
     inference_usual_p50: float = 609.0
     inference_usual_p95: float = 1140.0

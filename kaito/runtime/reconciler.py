@@ -6,14 +6,14 @@ so a Workspace made anew never inherits a Machine, and what an earlier life left
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from kaito.runtime.executor import Executor, Target
 from kaito.runtime.keys import WorkspaceKey
 from kaito.runtime.observer import Observer
-from kaito.runtime.ports import ApiError, Clock, NotFound
+from kaito.runtime.ports import WORKSPACES, ApiError, Clock, KubeApi, NotFound
 from kaito.runtime.repository import Repository
 from kaito.runtime.streams import POISON, Loaded
 from kaito.runtime.translation import status_view
@@ -21,8 +21,13 @@ from kaito.runtime.workqueue import Outcome
 from statemachine.commands import WriteStatus
 from statemachine.events import WorkspaceEvent
 from statemachine.lifecycle import step
-from statemachine.state import Condition, ConditionStatus, ConditionType, Workspace
+from statemachine.state import Condition, ConditionStatus, ConditionType, Stage, Workspace
 from store.errors import LogUnavailable, WrongExpectedVersion
+
+LAGGING_RETRY = timedelta(seconds=10)
+"""How soon the cache is looked at again when it lacks a Workspace that a live read has found."""
+
+_STANDING = (Stage.LIVE, Stage.DELETING)
 
 
 class Reconciled(msgspec.Struct, frozen=True):
@@ -41,7 +46,15 @@ def retry(error: ApiError) -> Reconciled:
 
 
 class Reconciler:
-    def __init__(self, observer: Observer, repository: Repository, executor: Executor, clock: Clock) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        observer: Observer,
+        repository: Repository,
+        executor: Executor,
+        clock: Clock,
+    ) -> None:
+        self._api = api
         self._observer = observer
         self._repository = repository
         self._executor = executor
@@ -92,6 +105,8 @@ class Reconciler:
         except POISON as error:
             self._set_aside(target, error)
             raise
+        if mine is None and loaded.state.stage in _STANDING and self._lives_still(key, uid):
+            return now + LAGGING_RETRY
         view = self._observer.observe(key, uid, loaded.state)
         stepped = step(loaded.state, view, now)
         loaded = self._append(key, uid, loaded, stepped.events, stepped.state)
@@ -106,6 +121,14 @@ class Reconciler:
             if recorded.events:
                 wake = then  # what follows from it is decided on the next picture, at once
         return wake
+
+    def _lives_still(self, key: WorkspaceKey, uid: str) -> bool:
+        """A live read: the cache may lag behind, and the absence of a Workspace ends its Machines."""
+        try:
+            found = self._api.get(WORKSPACES, key.name, key.namespace)
+        except NotFound:
+            return False
+        return bool(found["metadata"].get("uid") == uid)
 
     def _append(
         self,

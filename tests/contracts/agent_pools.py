@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from kaito.provisioner.configuration import AzureConfiguration
 from kaito.runtime.pools import AgentPools
-from simulator import profile
 from simulator.azure.arm import VirtualArm
 from simulator.azure.pacing import STANDSTILL, Pacer
 from simulator.azure.scenario import AzureScenario
@@ -21,6 +20,7 @@ from simulator.engine import Engine
 from simulator.randomness import Generators
 from tests.contracts.plain_http import PlainPools
 from tests.kaito.provisioner.azure_pools import azure_pools
+from tests.simulator.azure.clouds import LATENCIES
 
 START = datetime(2024, 4, 5, 18, 29, 58, tzinfo=UTC)
 CONFIGURATION = AzureConfiguration(
@@ -73,7 +73,7 @@ class Cloud:
 
 def a_cloud(scenario: AzureScenario) -> tuple[Engine, VirtualArm]:
     engine = Engine(START)
-    return engine, VirtualArm(engine, Generators(1), profile.load("reference-run"), scenario)
+    return engine, VirtualArm(engine, Generators(1), LATENCIES, scenario)
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class Bench:
         catalogue, settings = load_catalogue(), Settings()
         self.repository = Repository(self.log)
         self.reconciler = Reconciler(
+            self.api,
             Observer(self.caches, catalogue, settings),
             self.repository,
             Executor(self.api, catalogue, settings, self.clock),

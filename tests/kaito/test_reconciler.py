@@ -345,6 +345,21 @@ def test_finalizer_stripped_by_hand_leaks_nothing() -> None:
     assert bench.reconcile().outcome is Outcome.SUCCESS
 
 
+def test_workspace_missing_from_cache_is_read_live() -> None:
+    bench = Bench()
+    bench.apply_workspace()
+    bench.reconcile()
+    machines = bench.machine_names()
+    bench.restart()
+    bench.sync(MACHINES)
+
+    done = bench.reconcile(sync=False)
+
+    assert bench.machine_names() == machines
+    assert "WorkspaceDeleted" not in _types(bench)
+    assert done.outcome is Outcome.REQUEUE_AFTER
+
+
 def test_same_name_again_never_inherits_machines() -> None:
     bench = Bench()
     bench.apply_workspace()

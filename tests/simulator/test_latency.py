@@ -18,9 +18,9 @@ from simulator.latency import (
     Mixture,
     Part,
     Uniform,
-    observed_seconds,
     transfer_seconds,
 )
+from tests.simulator.published import observed_seconds
 
 SLOW_TAIL = Mixture(
     parts=(
@@ -43,6 +43,7 @@ EVERY_KIND: tuple[LatencyDistribution, ...] = (
     THREE_PARTS,
     Mixture(parts=(Part(weight=0.5, of=Fixed(value=0)), Part(weight=0.5, of=Uniform(low=0, high=14)))),
 )
+
 every_kind = pytest.mark.parametrize("distribution", EVERY_KIND, ids=repr)
 
 

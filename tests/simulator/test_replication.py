@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +17,6 @@ from kaito.runtime.settings import Settings
 from kaito.runtime.translation import conditions_of
 from simulator.engine import Engine
 from simulator.profile import load
-from simulator.provisioner import Failure
 from simulator.replication import START, Replication, Result, Scenario
 from store.memory import MemoryEventLog
 
@@ -37,14 +38,13 @@ def _falcon(name: str = "falcon", **resource: Any) -> Object:
 
 
 class Run:
-    def __init__(self, *, failures: Any = None, **scenario: Any) -> None:
+    def __init__(self, *, prepare: Callable[[Replication], None] | None = None, **scenario: Any) -> None:
         fields = {"workspaces": (_falcon(),), "profile": load("reference-run"), **scenario}
         self.engine = Engine(START)
         self.log = MemoryEventLog(self.engine.now)
-        extra = {"failures": failures} if failures else {}
-        self.replication = Replication(
-            Scenario(**fields), self.log, load_catalogue(), engine=self.engine, **extra
-        )
+        self.replication = Replication(Scenario(**fields), self.log, load_catalogue(), engine=self.engine)
+        if prepare is not None:
+            prepare(self.replication)
         self.result: Result = self.replication.run()
 
     def became(self, kind: str, status: str) -> list[float]:
@@ -91,7 +91,7 @@ def test_deletion_waits_for_the_machine() -> None:
     run = Run(delete_after=timedelta(minutes=46, seconds=10))
 
     gone = [sighting.age.total_seconds() for sighting in run.result.sightings if sighting.object is None]
-    types = [record.type for record in run.log.read_all()]
+    types = [r.type for r in run.log.read_all() if r.stream.startswith("workspace/")]
     assert gone == [pytest.approx(46 * 60 + 10 + 63.9, abs=0.1)]
     assert types[-3:] == ["MachineDeleted", "WorkspaceReleased", "WorkspaceDeleted"]
     assert run.replication.cluster.list(MACHINES).items == []
@@ -134,16 +134,26 @@ def test_nodes_are_provisioned_in_parallel() -> None:
 
 
 def test_quota_shows_at_once_and_heals() -> None:
-    def quota(machine: Object, attempt: int) -> Failure | None:
-        text = "QuotaExceeded: family limit 100, used 56, needed 64"
-        return Failure(code="QuotaExceeded", message=text, delay_seconds=5.0) if attempt < 4 else None
+    def prepare(replication: Replication) -> None:
+        arm = replication.arm
+        arm.set_quota("standardNCSv3Family", limit=100, used=96)
+        raised = partial(arm.set_quota, "standardNCSv3Family", limit=200, used=96)
+        replication.engine.schedule(3600, raised)
 
-    run = Run(failures=quota)
+    run = Run(prepare=prepare, horizon=timedelta(hours=4))
 
-    failed = run.became("MachineReady", "False")
-    assert 5.0 < failed[0] < 10.0
+    (failed,) = run.became("MachineReady", "False")
+    conditions = [
+        conditions_of(s.object or {}) for s in run.result.sightings if s.age.total_seconds() == failed
+    ]
+    blocked = conditions[-1]["MachineReady"]
+    assert failed < 5.0
+    assert blocked["reason"] == "QuotaExceeded"
+    for part in ("standardNCSv3Family", "limit 100", "used 96", "needed 12", "next attempt at"):
+        assert part in blocked["message"]
     assert run.result.settled
     assert len(run.replication.cluster.list(MACHINES).items) == 1
+    assert len([call for call in run.replication.arm.journal if call.verb == "create"]) < 15
 
 
 def test_many_workspaces_share_one_worker() -> None:

@@ -6,13 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kaito.runtime.ports import DEPLOYMENTS, MACHINES, NODES, PODS, Object, Resource
+from kaito.runtime.settings import Settings
 from simulator import profile
+from simulator.azure.arm import VirtualArm
+from simulator.azure.scenario import AzureScenario
 from simulator.cluster import Cluster
 from simulator.engine import Engine
+from simulator.operator import Provisioner
 from simulator.profile import Profile
-from simulator.provisioner import Failures, no_failures
 from simulator.randomness import Generators
 from simulator.world import World
+from store.memory import MemoryEventLog
 
 START = datetime(2024, 4, 5, 18, 29, 58, 776000, tzinfo=UTC)
 FALCON_IMAGE = "mcr.microsoft.com/aks/kaito/kaito-falcon-7b-instruct:0.0.4"
@@ -29,13 +33,18 @@ class TestBed:
         profile_: Profile | str = "reference-run",
         *,
         seed: int = 1,
-        failures: Failures = no_failures,
+        azure: AzureScenario | None = None,
     ) -> None:
         self.engine = Engine(START)
         self.cluster = Cluster(self.engine.now, seed, admit=[self._record])
         self.history: list[str] = []
         chosen = profile.load(profile_) if isinstance(profile_, str) else profile_
-        self.world = World(self.cluster, self.engine, Generators(seed), chosen, failures)
+        generators = Generators(seed)
+        self.arm = VirtualArm(self.engine, generators, chosen, azure)
+        self.world = World(self.cluster, self.engine, generators, chosen, self.arm)
+        self.log = MemoryEventLog(self.engine.now)
+        self.provisioner = Provisioner(self.cluster, self.engine, self.log, self.arm, Settings(), generators)
+        self.provisioner.start()
 
     def _record(self, operation: str, resource: Resource, new: Object | None, old: Object | None) -> None:
         name = (new or old or {})["metadata"]["name"]

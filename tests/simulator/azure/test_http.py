@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from simulator import profile
 from simulator.azure.arm import VirtualArm
 from simulator.azure.loading import from_section
 from simulator.azure.pacing import AS_FAST_AS_IT_CAN, Pacer
@@ -19,7 +18,7 @@ from simulator.engine import Engine
 from simulator.randomness import Generators
 from tests.contracts.agent_pools import START, StoppedClock, served
 from tests.contracts.plain_http import CLUSTER, Response, send
-from tests.simulator.azure.clouds import CREATE_SECONDS, SIZE
+from tests.simulator.azure.clouds import CREATE_SECONDS, LATENCIES, SIZE
 
 VERSION = "api-version=2023-07-01"
 BODY = {"properties": {"vmSize": SIZE, "count": 1}}
@@ -469,7 +468,7 @@ def test_server_goes_as_fast_as_it_can(calm: Face) -> None:
 
 def test_server_leaves_nothing_behind() -> None:
     engine = Engine(START)
-    arm = VirtualArm(engine, Generators(1), profile.load("reference-run"))
+    arm = VirtualArm(engine, Generators(1), LATENCIES)
 
     with ArmServer(arm, engine, speed=0, clock=StoppedClock()) as server:
         address = urlsplit(server.url)
@@ -483,7 +482,7 @@ def test_server_leaves_nothing_behind() -> None:
 
 def test_taken_port_is_refused() -> None:
     engine = Engine(START)
-    arm = VirtualArm(engine, Generators(1), profile.load("reference-run"))
+    arm = VirtualArm(engine, Generators(1), LATENCIES)
 
     with ArmServer(arm, engine, speed=0) as first, pytest.raises(OSError, match="in use"):
         ArmServer(arm, engine, port=first.port)
@@ -491,7 +490,7 @@ def test_taken_port_is_refused() -> None:
 
 def test_server_never_entered_frees_its_port() -> None:
     engine = Engine(START)
-    arm = VirtualArm(engine, Generators(1), profile.load("reference-run"))
+    arm = VirtualArm(engine, Generators(1), LATENCIES)
 
     server = ArmServer(arm, engine)
     server.close()

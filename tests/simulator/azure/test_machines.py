@@ -9,7 +9,6 @@ import pytest
 
 from kaito.runtime.pools import PoolState
 from kaito.runtime.ports import NODES, Object, Resource
-from simulator import profile
 from simulator.azure.arm import VirtualArm
 from simulator.azure.joining import GONE_AFTER_SECONDS, NOT_READY_AFTER_SECONDS, NodeJoiner, taint_of
 from simulator.azure.loading import from_section
@@ -19,7 +18,7 @@ from simulator.engine import Engine
 from simulator.nodes import GpuPlugin, NodeLife, allocatable_gpus
 from simulator.process import Surroundings, condition
 from simulator.randomness import Generators
-from tests.simulator.azure.clouds import CREATE_SECONDS, START, Cloud, a_spec
+from tests.simulator.azure.clouds import CREATE_SECONDS, LATENCIES, START, Cloud, a_spec
 
 NODE_WAIT_SECONDS = 14.0
 LABELS = {
@@ -36,7 +35,7 @@ class Bed:
         self.engine = Engine(START)
         self.history: list[str] = []
         self.cluster = Cluster(self.engine.now, 1, admit=[self._record])
-        latencies, generators = profile.load("reference-run"), Generators(1)
+        latencies, generators = LATENCIES, Generators(1)
         self.arm = VirtualArm(self.engine, generators, latencies, from_section(section or {}))
         surroundings = Surroundings(self.cluster, self.engine, latencies, generators)
         NodeJoiner(surroundings, self.arm.service)
