@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kaito.runtime.ports import NODES, PODS, Object
 from simulator.instance_types import GPUS, virtual_cpus
-from simulator.process import Surroundings, deleting, is_true, key, labels, timestamp
+from simulator.process import Surroundings, is_true, key, labels, timestamp
 
 GPU = "nvidia.com/gpu"
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
@@ -126,24 +126,18 @@ class GpuPlugin:
 class PodGarbageCollector:
     """Pods die with their node: when a Node is gone, so are the pods that were bound to it.
 
-    There is no kubelet left to end them, so they get no grace, also when they are deleted later.
+    There is no kubelet left to end them, so they get no grace.
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._in = surroundings
         surroundings.follow(NODES, self._on_node)
-        surroundings.follow(PODS, self._on_pod)
 
     def _on_node(self, type_: str, node: Object) -> None:
         _, name = key(node)
         if type_ != "DELETED" or self._in.get(NODES, name) is not None:
             return
         for pod in pods_on(self._in, name):
-            self._in.finish(pod)
-
-    def _on_pod(self, type_: str, pod: Object) -> None:
-        waits = type_ != "DELETED" and deleting(pod) and pod["metadata"]["deletionGracePeriodSeconds"] > 0
-        if waits and self._in.get(NODES, pod["spec"]["nodeName"]) is None:
             self._in.finish(pod)
 
 

@@ -120,6 +120,21 @@ def test_status_tells_its_generation_and_verdict(bench: Bench) -> None:
     ]
 
 
+def test_verdict_keeps_its_time_while_it_holds(bench: Bench) -> None:
+    a_web(bench)
+    bench.cluster.create(PODDISRUPTIONBUDGETS, a_budget(minAvailable=1))
+    bench.settle()
+    before = status_of(bench.cluster)
+
+    bench.pass_seconds(60)
+    set_ready(bench.cluster, "pod-0", False)
+    bench.settle()
+
+    after = status_of(bench.cluster)
+    assert (before["disruptionsAllowed"], after["disruptionsAllowed"]) == (2, 1)
+    assert after["conditions"] == before["conditions"]
+
+
 def test_only_ready_pods_that_stay_are_healthy(bench: Bench) -> None:
     a_web(bench, 3)
     bench.cluster.create(PODDISRUPTIONBUDGETS, a_budget(minAvailable=1))
