@@ -130,6 +130,37 @@ class KubeApi(Protocol):
         ...
 
 
+class WatchStream(Protocol):
+    """One open watch of a live driver."""
+
+    def read(self, timeout_seconds: float) -> list[WatchNotification] | None:
+        """What came, waiting at most so long for it; None once the server has ended the stream.
+
+        Raises:
+            ApiError: The connection is broken; the stream is over.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the connection up, from any thread; a read under way ends."""
+        ...
+
+
+class WatchApi(Protocol):
+    """The watch of the Kubernetes API, for drivers that wait for it in a thread."""
+
+    def open_watch(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        resource_version: str = "",
+        timeout_seconds: int = 300,
+        bookmarks: bool = True,
+    ) -> WatchStream: ...
+
+
 class ApiError(Exception):
     """An answer of the API server that is not success.
 
