@@ -295,7 +295,7 @@ def test_replacement_frees_the_next_eviction(bench: Bench) -> None:
 
 NAMES = st.sampled_from([f"pod-{number}" for number in range(5)])
 REPLICAS = 4
-SHARES = st.integers(0, 6) | st.integers(0, 100).map("{}%".format)
+SHARES = st.integers(0, REPLICAS) | st.integers(0, 100).map("{}%".format)
 
 
 class Disruptions(RuleBasedStateMachine):
@@ -314,13 +314,19 @@ class Disruptions(RuleBasedStateMachine):
         self.cluster.admit.append(self.deny)
         self.workload = a_web(self.bench, REPLICAS, replicas=REPLICAS)
         self.cluster.create(PODDISRUPTIONBUDGETS, a_budget(**{bound: share}))
+        self.bench.settle()
 
     def deny(self, operation: str, *_: object) -> None:
         if self.denying and operation == "DELETE":
             raise Forbidden("not now")
 
-    @rule(name=NAMES, denied=st.booleans())
-    def evict(self, name: str, denied: bool) -> None:
+    @rule(names=st.lists(NAMES, min_size=1, max_size=5), denied=st.sampled_from([False, False, True]))
+    def evict(self, names: list[str], denied: bool) -> None:
+        """Several in one instant; the deletion that follows may fail."""
+        for name in names:
+            self.evict_one(name, denied)
+
+    def evict_one(self, name: str, denied: bool) -> None:
         before = self.healthy()
         self.denying = denied
         try:
