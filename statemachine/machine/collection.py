@@ -181,8 +181,9 @@ def _orphans(memory: Memory, seen: Round, limits: CollectionLimits) -> _Verdict:
 
 
 def _age(pool: PoolReading, seen_since: datetime, now: datetime) -> timedelta:
-    """Of a pool without a readable creation time: no more than we have seen ourselves."""
-    return now - min(pool.created_at or seen_since, now)
+    """Of a pool whose creation time cannot be right: no more than we have seen ourselves."""
+    known = pool.created_at
+    return now - (known if known is not None and known <= now else seen_since)
 
 
 def _vanished(seen: Round) -> set[str] | None:
