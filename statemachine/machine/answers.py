@@ -193,6 +193,8 @@ def _detect_reading(draft: Draft, outcome: MachineOutcome) -> None:
     if outcome.result is not Result.NOT_FOUND and outcome.pool is None:
         return
     match state.phase:
+        case PoolPhase.NONE if state.stage is Stage.LIVE and pool is not None:
+            draft.record(_stale(draft, pool))  # no attempt is under way that could be about this one
         case PoolPhase.CREATING | PoolPhase.LAUNCHED if state.stage is Stage.LIVE:
             if pool is None:
                 _record_vanishing(draft)
@@ -239,8 +241,8 @@ def _detect_deletion(draft: Draft, outcome: MachineOutcome) -> None:
         draft.record(
             ev.PoolDeletionSubmitted(at=draft.now, machine=state.name, pool=state.name, operation=url)
         )
-    elif outcome.fault is not None:
-        _record_deletion_failure(draft, outcome.fault)
+    elif outcome.fault is not None and (state.delete_at is None or draft.now >= state.delete_at):
+        _record_deletion_failure(draft, outcome.fault)  # before that time nobody has called
 
 
 def _record_removal(draft: Draft) -> None:

@@ -86,7 +86,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     at: datetime | None = None
     orphans: dict[str, datetime] = {}
-    vanished: dict[str, datetime] = {}
+    doubtful: dict[str, datetime] = {}
     unready: dict[str, datetime] = {}
     strays: dict[str, datetime] = {}
 
@@ -104,7 +104,8 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
     pools: tuple[str, ...] = ()
     """Orphan pools to delete, after a live read of Machine (absent) and pool (our tag)."""
     rereads: tuple[str, ...] = ()
-    """Machines whose pool is not listed: to be stepped with the outcome of a live ReadPool."""
+    """Machines whose pool is not listed, or is finished though they are not launched: to be stepped with the
+    outcome of a live ReadPool."""
     removals: tuple[Removal, ...] = ()
     """Machines to be stepped with RemovalGranted."""
     nodes: tuple[str, ...] = ()
@@ -121,13 +122,13 @@ def collect(memory: Memory, seen: Round, limits: CollectionLimits = DEFAULTS) ->
         memory = Memory()
     orphans, pools, held_pools = _orphans(memory, seen, limits)
     unready, removals, held_machines = _removals(memory, seen, limits)
-    vanished = _since(memory.vanished, _vanished(seen), seen.at)
+    doubtful = _since(memory.doubtful, _doubtful(seen), seen.at)
     strays = _since(memory.strays, _strays(seen), seen.at)
-    kept = Memory(at=seen.at, orphans=orphans, vanished=vanished, unready=unready, strays=strays)
+    kept = Memory(at=seen.at, orphans=orphans, doubtful=doubtful, unready=unready, strays=strays)
     return Collection(
         memory=kept,
         pools=pools,
-        rereads=_old(vanished, seen.at, limits.minimum_age)[: limits.per_round],
+        rereads=_old(doubtful, seen.at, limits.minimum_age)[: limits.per_round],
         removals=removals,
         nodes=_old(strays, seen.at, limits.minimum_age)[: limits.per_round],
         held=(*held_pools, *held_machines),
@@ -186,11 +187,20 @@ def _age(pool: PoolReading, seen_since: datetime, now: datetime) -> timedelta:
     return now - (known if known is not None and known <= now else seen_since)
 
 
-def _vanished(seen: Round) -> set[str] | None:
+_FINISHED = (PoolState.SUCCEEDED, PoolState.FAILED, PoolState.CANCELED)
+
+
+def _doubtful(seen: Round) -> set[str] | None:
+    """Machines that their pool contradicts: it has vanished, or a create that was given up came late."""
     if seen.pools is None or seen.machines is None:
         return None
-    pools = {pool.name for pool in _ours(seen.pools)}
-    return {m.name for m in seen.machines if m.launched and not m.deleting and m.name not in pools}
+    pools = {pool.name: pool for pool in _ours(seen.pools)}
+    finished = {name for name, pool in pools.items() if pool.state in _FINISHED}
+    standing = [machine for machine in seen.machines if not machine.deleting]
+    vanished = {machine.name for machine in standing if machine.launched and machine.name not in pools}
+    return vanished | {
+        machine.name for machine in standing if not machine.launched and machine.name in finished
+    }
 
 
 def _strays(seen: Round) -> set[str] | None:

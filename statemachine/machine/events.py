@@ -80,7 +80,7 @@ class PoolFound(Event, frozen=True, kw_only=True, gc=False):
 
 
 class StalePoolFound(Event, frozen=True, kw_only=True, gc=False):
-    """A pool with our tag is in the way: it was made for an earlier Machine of this name, or is leaving."""
+    """A pool with our tag that no attempt is about: of an earlier life, leaving, or of a create come late."""
 
     machine: str
     pool: str

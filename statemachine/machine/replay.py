@@ -185,7 +185,6 @@ def _pool_found(machine: Machine, event: ev.PoolFound) -> None:
 
 def _stale_found(machine: Machine, event: ev.StalePoolFound) -> None:
     machine.cleared = machine.released = False
-    machine.retry_at = None
 
 
 def _operation_ended(machine: Machine, event: ev.PoolOperationEnded) -> None:

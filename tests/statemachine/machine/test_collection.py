@@ -217,6 +217,19 @@ def test_machine_without_a_pool_to_miss_is_left_alone(changes: dict[str, Any]) -
     assert first(found, lambda c: c.rereads) is None
 
 
+def test_pool_that_came_late_is_read_again() -> None:
+    found = rounds(always(5, pools=(a_named_pool(),), machines=(a_sighting("wsa", launched=False),)))
+
+    assert first(found, lambda c: c.rereads) == 3
+
+
+def test_pool_under_way_is_not_read_again() -> None:
+    under_way = a_named_pool(state=PoolState.CREATING)
+    found = rounds(always(30, pools=(under_way,), machines=(a_sighting("wsa", launched=False),)))
+
+    assert first(found, lambda c: c.rereads) is None
+
+
 # --- nodes ------------------------------------------------------------------------------------------
 
 

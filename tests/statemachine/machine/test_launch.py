@@ -228,6 +228,16 @@ def test_foreign_pool_that_is_gone_heals() -> None:
     assert kinds(again) == ["PoolCreationRequested"]
 
 
+def test_create_that_comes_late_is_undone() -> None:
+    story = blocked(NO_SKU)
+
+    story.hears(read(a_pool(PoolState.SUCCEEDED)), 600)
+    stepped = story.sees(seconds=600)
+
+    assert kinds(stepped) == ["PoolDeletionRequested"]
+    assert asked(stepped)[-1] == "DeletePool"
+
+
 def test_lost_operation_leaves_the_word_to_the_pool() -> None:
     story = submitted()
 

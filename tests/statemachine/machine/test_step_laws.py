@@ -6,8 +6,9 @@ and at the end faults stop and everything must come to rest, with a pool exactly
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -30,7 +31,10 @@ from statemachine.machine.detection import detect, is_outdated
 from statemachine.machine.lifecycle import MachineStep, step
 from statemachine.machine.observations import (
     MachineObject,
+    MachineObservation,
+    MachineOutcome,
     MachinePicture,
+    OperationReading,
     OperationState,
     PoolFault,
     PoolState,
@@ -38,9 +42,10 @@ from statemachine.machine.observations import (
 )
 from statemachine.machine.replay import fold
 from statemachine.machine.state import Machine, PoolPhase
+from statemachine.observations import Result
 from statemachine.state import BlockedReason, ConditionStatus, Stage
 from tests.builders import EPOCH
-from tests.statemachine.machine.builders import NAME, a_fault
+from tests.statemachine.machine.builders import NAME, a_fault, a_pool
 from tests.statemachine.machine.toy_cloud import FOREIGN, FRESH, Fate, Lag, Stream, ToyCloud
 
 ROUNDS_TO_REST = 80
@@ -56,6 +61,8 @@ PAUSES = (0.0, 1.0, 10.0, 31.0, 120.0, 601.0, 901.0, 1801.0, 4000.0, 90000.0)
 
 TOLD = (None, 0.0, 7.0, 86400.0)
 """What a cloud may ask for in ``Retry-After``, in seconds."""
+
+TAINT = "node.kubernetes.io/not-ready:NoSchedule"
 
 ENDS = tuple(state for state in OperationState if state is not OperationState.IN_PROGRESS)
 
@@ -174,6 +181,10 @@ class World(RuleBasedStateMachine):
         self.change("change_node", which, ready=ready)
 
     @rule(which=index)
+    def taint_node(self, which: int) -> None:
+        self.change("change_node", which, ready=True, taints=(TAINT,))
+
+    @rule(which=index)
     def delete_node(self, which: int) -> None:
         self.change("change_node", which, deleting=True)
 
@@ -229,8 +240,11 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def every_pool_was_decided(self) -> None:
-        """A create whose answer was lost may be repeated only if somebody else took its pool away."""
-        assert self.cloud.accepted <= self.stream.decided + self.stolen
+        """A create whose answer was lost may be repeated only if somebody else took its pool away.
+
+        One that is on its way for hours can be undone, not prevented.
+        """
+        assert self.cloud.accepted <= self.stream.decided + self.stolen + self.cloud.came_late
 
     # --- the end: faults stop -----------------------------------------------------------------------
 
@@ -267,7 +281,7 @@ class World(RuleBasedStateMachine):
         return told and not self.cloud.late and stepped.events == () and stepped.commands == ()
 
     def collect(self) -> bool:
-        """Rounds of the collector until it finds something to do; False when it does not."""
+        """Rounds of the collector until it finds something new; False when it does not."""
         memory = Memory()
         for _ in range(20):
             self.now += timedelta(minutes=2)
@@ -278,8 +292,7 @@ class World(RuleBasedStateMachine):
                 self.change("lose_pool")
                 self.cloud.nodes.clear()
                 return True
-            if found.rereads or found.removals:
-                self.tell(found)
+            if self.tell(found):
                 return True
         return False
 
@@ -293,8 +306,9 @@ class World(RuleBasedStateMachine):
             nodes=tuple(nodes),
         )
 
-    def tell(self, found: Collection) -> None:
-        stream = self.stream
+    def tell(self, found: Collection) -> bool:
+        """Whether what the collector has to say was news to the stream."""
+        stream, before = self.stream, len(self.stream.log)
         for removal in found.removals:
             grant = RemovalGranted(uid=removal.uid, cause=removal.cause)
             stream.take(step(stream.state, grant, self.now))
@@ -302,6 +316,7 @@ class World(RuleBasedStateMachine):
             outcome = self.cloud.execute(cmd.ReadPool(), Fate.DONE, self.now)
             assert outcome is not None
             stream.take(step(stream.state, outcome, self.now))
+        return len(stream.log) > before
 
     def assert_ended_well(self) -> None:
         state, found, pool = self.stream.state, self.cloud.object, self.cloud.pool
@@ -422,6 +437,7 @@ ACTIONS: dict[str, Callable[[Random], dict[str, Any]]] = {
     "deliver_late_creates": lambda r: {},
     "join": lambda r: {"which": r.randrange(2)},
     "change_node": lambda r: {"which": r.randrange(2), "ready": r.random() < 0.6},
+    "taint_node": lambda r: {"which": r.randrange(2)},
     "delete_node": lambda r: {"which": r.randrange(2)},
     "remove_node": lambda r: {"which": r.randrange(2)},
     "set_a_budget": lambda r: {"budget": r.random() < 0.5},
@@ -439,7 +455,7 @@ def weights(random: Random) -> list[float]:
     return [weight * random.choice((0.0, 1.0, 4.0)) + 0.01 for weight in ordinary]
 
 
-def walk(seed: int) -> None:
+def walk(seed: int) -> World:
     """One world from one seed, every law checked, to its rest."""
     random = Random(f"{seed}/machine-step-laws")
     world = World()
@@ -449,6 +465,7 @@ def walk(seed: int) -> None:
         world.every_pool_was_decided()
     world.log_folds_to_live_state()
     world.teardown()
+    return world
 
 
 def test_laws_hold_from_every_seed() -> None:
@@ -458,3 +475,49 @@ def test_laws_hold_from_every_seed() -> None:
             walk(seed)
         except Exception as failure:
             raise AssertionError(f"walk({seed}) breaks a law: {failure!r}") from failure
+
+
+# --- answers that come when nobody expects them -----------------------------------------------------
+
+POOLS = [
+    a_pool(state, owner=owner, owner_uid=uid)
+    for state in PoolState
+    for owner, uid in ((NAME, "life-1"), (NAME, "another"), ("", ""))
+]
+
+
+def answers(state: Machine) -> Iterator[MachineObservation]:
+    """Every kind of answer to every command that has one, and the collector's word."""
+    submit = cmd.SubmitPool(attempt=state.attempt, uid=state.uid, vm_size="", os_disk_gb=0)
+    for command in (submit, cmd.ReadPool(), cmd.DeletePool(), cmd.RemoveFinalizer()):
+        yield MachineOutcome(command=command, result=Result.NOT_FOUND)
+        yield MachineOutcome(command=command, result=Result.DONE, operation=OperationReading(url="u"))
+        yield MachineOutcome(command=command, result=Result.REFUSED, fault=a_fault())
+        for pool, result in product(POOLS, (Result.DONE, Result.REFUSED)):
+            yield MachineOutcome(command=command, result=result, pool=pool)
+    for found, fault, result in product(OperationState, (None, a_fault()), (Result.DONE, Result.NOT_FOUND)):
+        reading = OperationReading(url=state.operation, state=found, fault=fault)
+        command = cmd.ReadOperation(url=state.operation)
+        yield MachineOutcome(command=command, result=result, operation=reading)
+    evict = cmd.EvictPod(namespace="default", name="pod-0", uid="u")
+    yield MachineOutcome(command=evict, result=Result.REFUSED, message="budget")
+    yield RemovalGranted(uid=state.uid, cause="node is gone")
+
+
+def test_every_answer_is_possible_in_every_state() -> None:
+    """Another leader's answer, or a late one, must never poison a stream."""
+    states = {}
+    for seed in range(60):
+        for _, state in walk(seed).stream.cuts:
+            shape = (state.stage, state.phase, bool(state.operation), state.drained, state.cleared)
+            states.setdefault((*shape, state.launched.status, state.initialized.status), state)
+
+    assert {(state.stage, state.phase) for state in states.values()} >= {
+        *((Stage.LIVE, phase) for phase in PoolPhase),
+        (Stage.DELETING, PoolPhase.LEAVING),
+        (Stage.GONE, PoolPhase.NONE),
+    }
+    for state in states.values():
+        for answer in answers(state):
+            known = fold(detect(state, answer, EPOCH), state)
+            assert detect(known, answer, EPOCH) == ()

@@ -81,7 +81,7 @@ class ToyCloud:
         self.pool: PoolReading | None = None
         self.operations: dict[str, Running] = {}
         self.late: list[cmd.SubmitPool] = []
-        self.came_late = False
+        self.came_late = 0
         self.budget = False
         self.fault = a_fault()
         self._past: list[list[Any]] = [[], [], []]
@@ -198,7 +198,7 @@ class ToyCloud:
         """Creates that were on their way arrive; create-only, so at most one of them counts."""
         for command in self.late:
             if self.pool is None:
-                self.came_late = True
+                self.came_late += 1
                 self._create_pool(command)
         self.late.clear()
 
