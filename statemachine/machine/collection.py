@@ -47,16 +47,16 @@ class CollectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineSighting(msgspec.Struct, frozen=True, kw_only=True):
-    """One Machine of ours, read live. ``ready`` is its Ready condition, ``initialized`` whether it ever was.
+    """One Machine of ours, read live; ``launched`` and ``registered`` are its conditions of these names.
 
-    ``node_cause`` is the NodeLossCause while it is unready, where that is known.
+    ``node_cause`` is the NodeLossCause of its node, empty while that is there, Ready and not being deleted.
+    What else keeps a Machine from being Ready (a taint, a resource) is no reason to remove it.
     """
 
     name: str
     uid: str
     launched: bool = False
-    initialized: bool = False
-    ready: bool = False
+    registered: bool = False
     deleting: bool = False
     node_cause: str = ""
 
@@ -95,6 +95,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     uid: str
     cause: str
+    since: datetime
 
 
 class Collection(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +217,7 @@ def _strays(seen: Round) -> set[str] | None:
 def _removals(
     memory: Memory, seen: Round, limits: CollectionLimits
 ) -> tuple[dict[str, datetime], tuple[Removal, ...], tuple[str, ...]]:
-    """Machines that were initialized and have been unready, without a break, for the whole limit.
+    """Machines whose node registered and has been unready, without a break, for the whole limit.
 
     While many are unready together nothing counts: a zone or the whole cluster is down, its machines come
     back in any order, and the last of them must not find its time already used up. The same in a first
@@ -224,8 +225,8 @@ def _removals(
     """
     if seen.machines is None:
         return memory.unready, (), ()
-    standing = {m.name: m for m in seen.machines if m.initialized and not m.deleting}
-    found = {name for name, machine in standing.items() if not machine.ready}
+    standing = {m.name: m for m in seen.machines if m.registered and not m.deleting}
+    found = {name for name, machine in standing.items() if machine.node_cause}
     outage = _looks_like_outage(len(found), len(standing), limits)
     if outage or memory.at is None:
         held = f"{len(found)} of {len(standing)} Machines are unready together: removals held back"
@@ -233,7 +234,8 @@ def _removals(
         return dict.fromkeys(sorted(found), counts_from), (), (held,) * outage
     since = _since(memory.unready, found, seen.at)
     ripe = [name for name in _old(since, seen.at, 0.0) if _is_lost(standing[name], since[name], seen, limits)]
-    return since, tuple(_removal(standing[name]) for name in ripe[: limits.per_round]), ()
+    first = ripe[: limits.per_round]
+    return since, tuple(_removal(standing[name], since[name]) for name in first), ()
 
 
 def _is_lost(machine: MachineSighting, since: datetime, seen: Round, limits: CollectionLimits) -> bool:
@@ -243,6 +245,6 @@ def _is_lost(machine: MachineSighting, since: datetime, seen: Round, limits: Col
     return seen.at - since >= timedelta(seconds=limits.not_ready_limit)
 
 
-def _removal(machine: MachineSighting) -> Removal:
-    cause = f"node is {machine.node_cause}" if machine.node_cause else "node is not ready"
-    return Removal(machine=machine.name, uid=machine.uid, cause=cause)
+def _removal(machine: MachineSighting, since: datetime) -> Removal:
+    cause = f"node is {machine.node_cause}"
+    return Removal(machine=machine.name, uid=machine.uid, cause=cause, since=since)

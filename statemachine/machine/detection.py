@@ -27,6 +27,10 @@ from statemachine.machine.state import Machine, PoolPhase
 from statemachine.state import BlockedReason, Stage
 
 
+CACHE_LAG = timedelta(minutes=2)
+"""How much later than a live read a picture may show the same, at worst."""
+
+
 def detect(state: Machine, observation: MachineObservation, now: datetime) -> tuple[ev.MachineEvent, ...]:
     """The events that bring the log up to this observation.
 
@@ -135,7 +139,8 @@ def _detect_spec(draft: Draft, found: MachineObject) -> None:
 
 def _detect_grant(draft: Draft, grant: RemovalGranted) -> None:
     state = draft.state
-    if state.stage is Stage.LIVE and grant.uid == state.uid and not state.removal:
+    lost = state.unready_since is not None and state.unready_since <= grant.since + CACHE_LAG
+    if state.stage is Stage.LIVE and grant.uid == state.uid and lost and not state.removal:
         draft.record(ev.MachineRemovalRequested(at=draft.now, machine=state.name, cause=grant.cause))
 
 

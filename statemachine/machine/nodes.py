@@ -52,6 +52,8 @@ def _detect_node(draft: Draft, found: MachineObject, node: MachineNode) -> None:
                 allocatable=node.allocatable,
             )
         )
+    if draft.state.removal and unready(node) is None:
+        draft.record(ev.MachineRemovalWithdrawn(at=draft.now, machine=found.name))
     if draft.state.initialized_at is None:
         _detect_initialization(draft, found, node)
     elif (cause := unready(node)) is not None:
@@ -77,7 +79,8 @@ def _detect_initialization(draft: Draft, found: MachineObject, node: MachineNode
         return
     reason, message = lacking
     present = draft.state.initialized
-    if (present.reason, present.message) != (reason, message):
+    newly_unready = unready(node) is not None and draft.state.unready_since is None
+    if newly_unready or (present.reason, present.message) != (reason, message):
         draft.record(
             ev.NodeInitializationAwaited(
                 at=draft.now, machine=found.name, node=node.name, reason=reason, message=message
@@ -126,8 +129,6 @@ def _detect_recovery(draft: Draft, found: MachineObject, node: MachineNode) -> N
     """Ready again is trusted once it lasts, so that a flapping node does not make the status flap."""
     if draft.state.steady_since is None:
         draft.record(ev.NodeBecameReady(at=draft.now, machine=found.name, node=node.name))
-        if draft.state.removal:
-            draft.record(ev.MachineRemovalWithdrawn(at=draft.now, machine=found.name))
     steady_at = steady_from(draft.state, found)
     if steady_at is not None and draft.now >= steady_at:
         draft.record(ev.NodeInitialized(at=draft.now, machine=found.name, node=node.name))

@@ -185,10 +185,15 @@ class MachineOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RemovalGranted(msgspec.Struct, frozen=True, kw_only=True):
-    """The collector's word that this life of the Machine may be deleted; ``cause`` says why."""
+    """The collector's word that this life of the Machine may be deleted; ``cause`` says why.
+
+    ``since``: it found the node so in every round since then. The Machine agrees if its own log says the
+    same, for a node that flaps may be down whenever somebody looks.
+    """
 
     uid: str
     cause: str
+    since: datetime
 
 
 MachineObservation: TypeAlias = MachinePicture | MachineOutcome | RemovalGranted

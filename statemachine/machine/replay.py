@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 
 from statemachine.errors import IllegalTransition
 from statemachine.machine import events as ev
-from statemachine.machine.state import Machine, MachineConditionType
+from statemachine.machine.state import InitializationReason, Machine, MachineConditionType
 from statemachine.machine.tables import COMPILED, STATE_TRIGGERED
 from statemachine.rows import Move
-from statemachine.state import BlockedReason, Condition, ConditionStatus, Stage
+from statemachine.state import BlockedReason, Condition, ConditionStatus, NodeLossCause, Stage
 
 
 def apply(state: Machine, event: ev.MachineEvent) -> Machine:
@@ -283,6 +283,12 @@ def _awaited(machine: Machine, event: ev.NodeAwaited) -> None:
     machine.awaiting_since = event.at
 
 
+def _initialization_awaited(machine: Machine, event: ev.NodeInitializationAwaited) -> None:
+    unready = event.reason == InitializationReason.NODE_NOT_READY
+    machine.unready_since = (machine.unready_since or event.at) if unready else None
+    machine.unready_cause = NodeLossCause.NOT_READY if unready else ""
+
+
 def _initialized(machine: Machine, event: ev.NodeInitialized) -> None:
     machine.initialized_at = machine.initialized_at or event.at
     machine.unready_since = machine.steady_since = None
@@ -366,7 +372,7 @@ _HANDLERS: dict[type[ev.MachineEvent], _Handler | None] = {
     ev.NodeRegistered: _registered,
     ev.NodesDuplicated: _duplicated,
     ev.NodeAwaited: _awaited,
-    ev.NodeInitializationAwaited: None,
+    ev.NodeInitializationAwaited: _initialization_awaited,
     ev.NodeInitialized: _initialized,
     ev.NodeBecameUnready: _became_unready,
     ev.NodeBecameReady: _became_ready,

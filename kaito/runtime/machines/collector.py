@@ -23,6 +23,7 @@ from statemachine.machine.collection import (
     MachineSighting,
     Memory,
     NodeSighting,
+    Removal,
     Round,
     collect,
 )
@@ -124,7 +125,7 @@ class Collector:
         grants = {removal.machine: removal for removal in found.removals}
 
         def grant(name: str) -> bool:
-            return self._grant(name, grants[name].uid, grants[name].cause)
+            return self._grant(grants[name])
 
         return Collected(
             pools=tuple(name for name in found.pools if self._try(failures, name, self._delete_pool)),
@@ -167,11 +168,12 @@ class Collector:
         self._tell(name, MachineOutcome(command=ReadPool(), result=Result.DONE, pool=reading))
         return True
 
-    def _grant(self, name: str, uid: str, cause: str) -> bool:
-        live = self._machine(name)
-        if live is None or live["metadata"].get("uid") != uid or _is_true(live, "Ready"):
+    def _grant(self, removal: Removal) -> bool:
+        live = self._machine(removal.machine)
+        if live is None or live["metadata"].get("uid") != removal.uid or _is_true(live, "Ready"):
             return False
-        self._tell(name, RemovalGranted(uid=uid, cause=cause))
+        grant = RemovalGranted(uid=removal.uid, cause=removal.cause, since=removal.since)
+        self._tell(removal.machine, grant)
         return True
 
     def _delete_node(self, name: str) -> bool:
@@ -191,15 +193,13 @@ def _is_true(object_: Object, kind: str) -> bool:
 
 def _sighting(machine: Object, nodes: dict[str, Object]) -> MachineSighting:
     name = machine["metadata"]["name"]
-    ready = _is_true(machine, "Ready")
     return MachineSighting(
         name=name,
         uid=machine["metadata"].get("uid", ""),
         launched=_is_true(machine, "MachineLaunched"),
-        initialized=_is_true(machine, "MachineInitialized"),
-        ready=ready,
+        registered=_is_true(machine, "MachineRegistered"),
         deleting=is_deleting(machine),
-        node_cause="" if ready else _cause(nodes.get(name)),
+        node_cause=_cause(nodes.get(name)),
     )
 
 

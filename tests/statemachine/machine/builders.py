@@ -214,5 +214,5 @@ def a_machine(events: Iterable[ev.MachineEvent] = ()) -> Machine:
 
 def a_sighting(name: str = NAME, **changes: Any) -> MachineSighting:
     """A Machine in good health."""
-    ordinary = {"uid": f"uid-{name}", "launched": True, "initialized": True, "ready": True}
+    ordinary = {"uid": f"uid-{name}", "launched": True, "registered": True}
     return MachineSighting(**{"name": name, **ordinary, **changes})

@@ -60,7 +60,7 @@ def first(found: Sequence[Collection], what: Callable[[Collection], Any]) -> int
 
 
 def unready(name: str = "wsa", **changes: Any) -> MachineSighting:
-    return a_sighting(name, **{"ready": False, "node_cause": NodeLossCause.NOT_READY, **changes})
+    return a_sighting(name, **{"node_cause": NodeLossCause.NOT_READY, **changes})
 
 
 # --- pools ------------------------------------------------------------------------------------------
@@ -155,7 +155,9 @@ def test_unready_machine_goes_after_ten_minutes() -> None:
     found = rounds([well, *[ill] * 8])
 
     assert first(found, lambda c: c.removals) == 6
-    assert found[6].removals == (Removal(machine="wsa", uid="uid-wsa", cause="node is not ready"),)
+    assert found[6].removals == (
+        Removal(machine="wsa", uid="uid-wsa", cause="node is not ready", since=at(120)),
+    )
 
 
 def test_readiness_in_between_starts_the_time_anew() -> None:
@@ -179,8 +181,8 @@ def test_node_that_somebody_deletes_goes_with_its_machine() -> None:
     assert first(found, lambda c: c.removals) == 2
 
 
-@pytest.mark.parametrize("changes", [{"initialized": False}, {"deleting": True}])
-def test_machine_that_never_served_is_not_removed(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", [{"registered": False}, {"deleting": True}])
+def test_machine_without_a_node_to_lose_is_not_removed(changes: dict[str, Any]) -> None:
     well = {"machines": (*healthy(), a_sighting("wsa"))}
     found = rounds([well, *always(60, machines=(*healthy(), unready(**changes)))])
 

@@ -8,6 +8,7 @@ from statemachine.machine import commands as cmd
 from statemachine.machine.observations import MachineNode, MachinePicture, PoolState, RemovalGranted
 from statemachine.machine.state import PoolPhase
 from statemachine.state import NodeLossCause, Stage
+from tests.builders import at
 from tests.statemachine.machine.builders import (
     NODE,
     PROVIDER_ID,
@@ -24,7 +25,7 @@ from tests.statemachine.machine.builders import (
 )
 from tests.statemachine.machine.story import Story, asked, kinds, only, said, submitted
 
-GRANT = RemovalGranted(uid=UID, cause="node is not ready")
+GRANT = RemovalGranted(uid=UID, cause="node is not ready", since=at(700))
 
 
 def launched() -> Story:
@@ -303,20 +304,46 @@ def test_node_that_comes_back_keeps_its_machine() -> None:
 
     stepped = story.sees(with_node(), 1301)
 
-    assert kinds(stepped) == ["NodeBecameReady", "MachineRemovalWithdrawn"]
+    assert kinds(stepped) == ["MachineRemovalWithdrawn", "NodeBecameReady"]
     assert only(stepped.commands, cmd.DeleteMachine) == []
+
+
+def test_flapping_node_keeps_its_machine() -> None:
+    """It was down whenever the collector looked, and up in between."""
+    story = ready()
+    for flap in range(36):
+        story.sees(with_node(ready=bool(flap % 2)), 600 + 20 * flap)
+
+    assert story.hears(GRANT, 1300).events == ()
+
+
+def test_node_that_never_became_ready_may_be_removed() -> None:
+    story = launched()
+    story.sees(with_node(ready=False), 300)
+
+    assert kinds(story.hears(GRANT, 1300)) == ["MachineRemovalRequested"]
+    assert kinds(story.sees(with_node(), 1301)) == ["MachineRemovalWithdrawn", "NodeInitialized"]
+
+
+def test_tainted_node_is_no_lost_node() -> None:
+    story = launched()
+    story.sees(with_node(ready=False), 300)
+    story.sees(with_node(taints=("node.kubernetes.io/not-ready:NoSchedule",)), 310)
+
+    assert story.hears(GRANT, 1300).events == ()
 
 
 def test_grant_for_another_life_is_ignored() -> None:
     story = ready()
 
-    assert story.hears(RemovalGranted(uid="another", cause="gone"), 600).events == ()
+    assert story.hears(RemovalGranted(uid="another", cause="gone", since=at(600)), 600).events == ()
 
 
 def test_machine_to_be_removed_buys_no_pool() -> None:
     story = ready()
-    story.hears(GRANT, 600)
-    story.hears(read(None), 600)
+    story.sees(with_node(ready=False), 600)
+    story.hears(GRANT, 1300)
+    story.hears(read(None), 1300)
 
     stepped = story.sees(a_picture(), 7200)
 

@@ -29,6 +29,7 @@ from statemachine.machine.collection import (
 from statemachine.machine.decision import decide
 from statemachine.machine.detection import detect, is_outdated
 from statemachine.machine.lifecycle import MachineStep, step
+from statemachine.machine.nodes import unready
 from statemachine.machine.observations import (
     MachineObject,
     MachineObservation,
@@ -43,7 +44,7 @@ from statemachine.machine.observations import (
 from statemachine.machine.replay import fold
 from statemachine.machine.state import Machine, PoolPhase
 from statemachine.observations import Result
-from statemachine.state import BlockedReason, ConditionStatus, Stage
+from statemachine.state import BlockedReason, ConditionStatus, NodeLossCause, Stage
 from tests.builders import EPOCH
 from tests.statemachine.machine.builders import NAME, a_fault, a_pool
 from tests.statemachine.machine.toy_cloud import FOREIGN, FRESH, Fate, Lag, Stream, ToyCloud
@@ -116,7 +117,7 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def grant_a_removal(self) -> None:
-        grant = RemovalGranted(uid=self.stream.state.uid, cause="node is not ready")
+        grant = RemovalGranted(uid=self.stream.state.uid, cause="node is not ready", since=self.now)
         self.assert_settles(grant)
         self.stream.take(step(self.stream.state, grant, self.now))
 
@@ -302,7 +303,7 @@ class World(RuleBasedStateMachine):
         return Round(
             at=self.now,
             pools=(pool,) if pool else (),
-            machines=(sighting(found),) if found else (),
+            machines=(sighting(found, self.cloud),) if found else (),
             nodes=tuple(nodes),
         )
 
@@ -310,7 +311,7 @@ class World(RuleBasedStateMachine):
         """Whether what the collector has to say was news to the stream."""
         stream, before = self.stream, len(self.stream.log)
         for removal in found.removals:
-            grant = RemovalGranted(uid=removal.uid, cause=removal.cause)
+            grant = RemovalGranted(uid=removal.uid, cause=removal.cause, since=removal.since)
             stream.take(step(stream.state, grant, self.now))
         if found.rereads:
             outcome = self.cloud.execute(cmd.ReadPool(), Fate.DONE, self.now)
@@ -335,15 +336,16 @@ class World(RuleBasedStateMachine):
         assert node.initialized
 
 
-def sighting(found: MachineObject) -> MachineSighting:
+def sighting(found: MachineObject, cloud: ToyCloud) -> MachineSighting:
     said = found.status.conditions
+    nodes = list(cloud.nodes.values())
     return MachineSighting(
         name=found.name,
         uid=found.uid,
         launched="MachineLaunched" in said and said["MachineLaunched"].status is TRUE,
-        initialized=bool(found.status.node),
-        ready="Ready" in said and said["Ready"].status is TRUE,
+        registered="MachineRegistered" in said and said["MachineRegistered"].status is TRUE,
         deleting=found.deleting,
+        node_cause=(unready(nodes[0]) or "") if nodes else NodeLossCause.GONE,
     )
 
 
@@ -501,7 +503,7 @@ def answers(state: Machine) -> Iterator[MachineObservation]:
         yield MachineOutcome(command=command, result=result, operation=reading)
     evict = cmd.EvictPod(namespace="default", name="pod-0", uid="u")
     yield MachineOutcome(command=evict, result=Result.REFUSED, message="budget")
-    yield RemovalGranted(uid=state.uid, cause="node is gone")
+    yield RemovalGranted(uid=state.uid, cause="node is gone", since=EPOCH)
 
 
 def test_every_answer_is_possible_in_every_state() -> None:
