@@ -1,0 +1,164 @@
+"""A controller as threads: workers on one workqueue, woken by a condition variable.
+
+The queue's promises are client-go's (see `kaito.runtime.workqueue`); a key is never in two workers' hands. An
+idle worker waits for a key or for the time at which a delayed one is due, never in a loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from threading import Condition, Thread
+from typing import Generic, TypeVar
+
+from kaito.manager.logs import fields
+from kaito.runtime.backoff import RateLimiter
+from kaito.runtime.cache import ObjectStore, priority_of_change
+from kaito.runtime.ports import Clock, Object, Resource
+from kaito.runtime.reconciler import Reconciled
+from kaito.runtime.workqueue import DEFAULT_PRIORITY, Outcome, WorkQueue
+from store.errors import StaleEpoch
+
+_LOGGER = logging.getLogger(__name__)
+
+K = TypeVar("K")
+
+Caches = Mapping[Resource, ObjectStore]
+KeysOf = Callable[[Resource, Object | None, Object | None, Caches], Sequence[K]]
+Failed = Callable[[BaseException], None]
+"""Told of what must end the process."""
+
+
+class Controller(Generic[K]):
+    """One controller.
+
+    Args:
+        name: For the log and the names of its threads.
+        caches: What ``keys_of`` looks at.
+        keys_of: From a change to the keys it concerns.
+        reconcile: Called with one key at a time in each worker; it must not wait for the world.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        caches: Caches,
+        keys_of: KeysOf[K],
+        reconcile: Callable[[K], Reconciled],
+        clock: Clock,
+        *,
+        workers: int = 1,
+        limiter: RateLimiter | None = None,
+    ) -> None:
+        self.name = name
+        self._caches = caches
+        self._keys_of = keys_of
+        self._reconcile = reconcile
+        self._clock = clock
+        self._queue: WorkQueue[K] = WorkQueue(limiter)
+        self._changed = Condition()
+        self._stopping = False
+        self._failed: Failed = lambda error: None
+        self._in_work: dict[str, K] = {}
+        names = [f"{name}-{number}" for number in range(1, workers + 1)]
+        self._threads = [Thread(target=self._run, args=(each,), name=each, daemon=True) for each in names]
+
+    # --- from outside -------------------------------------------------------------------------------
+
+    def notice(self, resource: Resource, old: Object | None, new: Object | None) -> None:
+        """A handler for informers: queue what the change concerns, initial lists behind everything else."""
+        priority = priority_of_change(old, new, self._clock.now())
+        for key in self._keys_of(resource, old, new, self._caches):
+            self._add(key, priority)
+
+    def add(self, key: K) -> None:
+        """Ask for a reconcile of this key."""
+        self._add(key, DEFAULT_PRIORITY)
+
+    def _add(self, key: K, priority: int) -> None:
+        with self._changed:
+            self._queue.add(key, self._clock.monotonic(), priority=priority)
+            self._changed.notify()
+
+    def start(self, failed: Failed) -> None:
+        """Start the workers; the caches have to be synced by now.
+
+        Args:
+            failed: Told when a reconcile finds that another leader has written.
+        """
+        self._failed = failed
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Hand out no further key; reconciles under way go on to their end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def join(self, timeout_seconds: float) -> list[str]:
+        """Wait for the workers; the keys that are still in work when the time is over."""
+        deadline = self._clock.monotonic() + timeout_seconds
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(deadline - self._clock.monotonic(), 0.0))
+        with self._changed:
+            return sorted(str(key) for key in self._in_work.values())
+
+    # --- the workers --------------------------------------------------------------------------------
+
+    def _run(self, worker: str) -> None:
+        while (key := self._next(worker)) is not None:
+            try:
+                done = self._try(key)
+            except StaleEpoch as error:
+                self._let_go(worker, key, Reconciled(Outcome.TERMINAL_ERROR, error=str(error)))
+                self._failed(error)
+                return
+            self._let_go(worker, key, done)
+            self._tell(key, done)
+
+    def _next(self, worker: str) -> K | None:
+        """Wait for a key; None when the worker is to end."""
+        with self._changed:
+            while not self._stopping:
+                now = self._clock.monotonic()
+                key = self._queue.get(now)
+                if key is not None:
+                    self._in_work[worker] = key
+                    # This worker may have been the one that waited for the next delayed key.
+                    self._changed.notify()
+                    return key
+                due = self._queue.next_wake(now)
+                self._changed.wait(None if due is None else max(due - now, 0.0))
+        return None
+
+    def _try(self, key: K) -> Reconciled:
+        """One reconcile; an exception is a defect, and its key is retried with backoff like any error."""
+        try:
+            return self._reconcile(key)
+        except StaleEpoch:
+            raise
+        except Exception as error:
+            _LOGGER.exception("reconcile failed", extra=fields(controller=self.name, key=str(key)))
+            return Reconciled(Outcome.ERROR, error=f"{type(error).__name__}: {error}")
+
+    def _let_go(self, worker: str, key: K, done: Reconciled) -> None:
+        with self._changed:
+            del self._in_work[worker]
+            now = self._clock.monotonic()
+            self._queue.finish(key, now, done.outcome, after_seconds=done.after_seconds)
+            self._changed.notify()
+
+    def _tell(self, key: K, done: Reconciled) -> None:
+        if not done.error:
+            return
+        terminal = done.outcome is Outcome.TERMINAL_ERROR
+        extra = fields(
+            controller=self.name,
+            key=str(key),
+            outcome=str(done.outcome),
+            retry_seconds=round(done.after_seconds, 3) or None,
+            error=done.error,
+        )
+        _LOGGER.log(logging.ERROR if terminal else logging.WARNING, "reconcile not done", extra=extra)
