@@ -26,7 +26,6 @@ from statemachine.machine.observations import (
 from statemachine.machine.state import Machine, PoolPhase
 from statemachine.state import BlockedReason, Stage
 
-
 CACHE_LAG = timedelta(minutes=2)
 """How much later than a live read a picture may show the same, at worst."""
 

@@ -317,6 +317,13 @@ def test_flapping_node_keeps_its_machine() -> None:
     assert story.hears(GRANT, 1300).events == ()
 
 
+def test_grant_may_be_ahead_of_the_picture() -> None:
+    story = ready()
+    story.sees(with_node(ready=False), 815)
+
+    assert kinds(story.hears(GRANT, 1300)) == ["MachineRemovalRequested"]
+
+
 def test_node_that_never_became_ready_may_be_removed() -> None:
     story = launched()
     story.sees(with_node(ready=False), 300)
