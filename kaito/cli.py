@@ -43,6 +43,7 @@ VERBS = {
     "validate": "kaito.commands.validate:validate",
     "crds": "kaito.commands.crds:crds",
     "diagram": "kaito.commands.diagram:diagram",
+    "provisioner": "kaito.commands.provisioner:provisioner",
 }
 """Where each of our own verbs is, in the order of the help."""
 

@@ -38,6 +38,12 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Manager:
+    """One process.
+
+    Attributes:
+        drained: Whether everything that changes the world had ended when `run` returned.
+    """
+
     def __init__(
         self,
         informers: Informers,
@@ -54,6 +60,7 @@ class Manager:
         self._clock = clock
         self._sync_seconds = sync_seconds
         self._stop_seconds = stop_seconds
+        self.drained = True
         self._told: SimpleQueue[End | None] = SimpleQueue()
 
     def stop(self, why: str = "asked to stop") -> None:
@@ -69,10 +76,10 @@ class Manager:
         try:
             end = self._sync() or self._work()
         finally:
-            drained = self._shut_down()
+            self.drained = self._shut_down()
         level = logging.ERROR if end.code else logging.INFO
         _LOGGER.log(level, "stopped", extra=fields(why=end.why))
-        return end.code if drained else FAILED
+        return end.code if self.drained else FAILED
 
     # --- phases -------------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-
 from kaito.manager.informers import LiveApi
 from kaito.manager.logs import fields
 from kaito.runtime.machines.executor import MachineExecutor, MachineTarget

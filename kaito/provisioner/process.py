@@ -35,7 +35,7 @@ from store.records import EventLog
 _LOGGER = logging.getLogger(__name__)
 
 WORKERS = 10
-"""The published provisioner needed a thousand, for each was held by one Azure operation; ours wait for none."""
+"""The published provisioner had a thousand, each held by one Azure operation; ours wait for none."""
 
 FRESH_SECONDS = 30.0
 """How old the collector's word may be when its Machine is stepped with it; its proof is a live read."""
@@ -65,7 +65,8 @@ def new_manager(api: LiveApi, pools: AgentPools, log: EventLog, clock: Clock, op
         executor = DryRunExecutor(api, pools, clock, announce)
     else:
         executor = MachineExecutor(api, pools, clock)
-    narrated = NarratedLog(log, dry_run=True) if options.dry_run else NarratedLog(log)
+    marks = {"dry_run": True} if options.dry_run else {}
+    narrated = NarratedLog(log, **marks)
     informers = Informers(api, CACHED, clock, options.identity, (NAME_LABEL, POOL_LABEL))
     observer = MachineObserver(informers.caches, options.settings.provisioning)
     streams = Streams(narrated, fold, MACHINE_EVENTS, options.identity)
@@ -75,7 +76,7 @@ def new_manager(api: LiveApi, pools: AgentPools, log: EventLog, clock: Clock, op
     informers.add_handler(controller.notice)
     told.wake = controller.add
     collector = Collector(api, pools, told.tell, clock)
-    timer = Timer("collector", PERIOD, lambda: report(collector.collect()))
+    timer = Timer("collector", PERIOD, lambda: report(collector.collect(), **marks))
     return Manager(informers, [controller], [timer], clock)
 
 
@@ -115,14 +116,14 @@ class Told:
         return [observation for at, observation in waiting if at >= oldest]
 
 
-def report(round_: Collected) -> None:
+def report(round_: Collected, **marks: bool) -> None:
     """One line for a round that did or held back something, and one for each call that failed."""
     for failure in round_.failures:
-        _LOGGER.warning("collector: a call failed", extra=fields(error=failure))
+        _LOGGER.warning("collector: a call failed", extra=fields(**marks, error=failure))
     acts = {
         name: list(names)
         for name in ("pools", "machines", "nodes", "held")
         if (names := getattr(round_, name))
     }
     if acts:
-        _LOGGER.info("collector: round", extra=fields(**acts))
+        _LOGGER.info("collector: round", extra=fields(**marks, **acts))

@@ -1,0 +1,226 @@
+"""`kaito provisioner`: the gpu-provisioner as a process in a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+import typer
+
+from kaito.clock import WallClock
+from kaito.commands.options import DEFAULT_LOG, LogUrl
+from kaito.manager import logs
+from kaito.manager.logs import LogFormat, fields
+from kaito.manager.signals import stopping_on_signals
+from kaito.provisioner.configuration import AzureConfiguration, InvalidConfiguration, read_configuration
+from kaito.provisioner.process import WORKERS, Options, new_manager
+from kaito.provisioner.published import ProcessConfiguration, read_process
+from store.errors import LogUnavailable
+from store.memory import MemoryEventLog
+from store.opening import open_log
+
+if TYPE_CHECKING:
+    from store.log import SqlEventLog
+
+_LOGGER = logging.getLogger(__name__)
+
+_C = TypeVar("_C")
+
+MOST_WORKERS = 1000
+
+
+def _text(flag: str, metavar: str, variable: str) -> typer.models.OptionInfo:
+    """An option that is checked together with its variable, and not by Typer."""
+    option: typer.models.OptionInfo = typer.Option(
+        flag, metavar=metavar, help=f"Instead of ${variable}.", show_default=False
+    )
+    return option
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A command line that was found right."""
+
+    azure: AzureConfiguration
+    process: ProcessConfiguration
+    log: str
+    workers: int
+    dry_run: bool
+    kubeconfig: str | None
+    context: str | None
+
+
+def provisioner(
+    log: LogUrl = DEFAULT_LOG,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", help="Threads that reconcile Machines.")
+    ] = WORKERS,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read everything, say what would be done, change nothing.")
+    ] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="Of the lines on stderr; auto is text on a terminal.")
+    ] = LogFormat.AUTO,
+    kubeconfig: Annotated[
+        str | None,
+        typer.Option("--kubeconfig", metavar="FILE", help="Instead of $KUBECONFIG or the pod's account."),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="NAME", help="Of the kubeconfig.")
+    ] = None,
+    subscription_id: Annotated[str, _text("--subscription-id", "ID", "ARM_SUBSCRIPTION_ID")] = "",
+    resource_group: Annotated[str, _text("--resource-group", "NAME", "ARM_RESOURCE_GROUP")] = "",
+    cluster_name: Annotated[str, _text("--cluster-name", "NAME", "AZURE_CLUSTER_NAME")] = "",
+    tenant_id: Annotated[str, _text("--tenant-id", "ID", "AZURE_TENANT_ID")] = "",
+    node_resource_group: Annotated[
+        str, _text("--node-resource-group", "NAME", "AZURE_NODE_RESOURCE_GROUP", AZURE)
+    ] = "",
+    location: Annotated[str, _text("--location", "REGION", "LOCATION")] = "",
+    client_id: Annotated[str, _text("--client-id", "ID", "AZURE_CLIENT_ID")] = "",
+    federated_token_file: Annotated[
+        str, _text("--federated-token-file", "FILE", "AZURE_FEDERATED_TOKEN_FILE", AZURE)
+    ] = "",
+    authority_host: Annotated[str, _text("--authority-host", "URL", "AZURE_AUTHORITY_HOST")] = "",
+    cloud: Annotated[str, _text("--cloud", "NAME", "ARM_CLOUD")] = "",
+    api_version: Annotated[str, _text("--api-version", "DATE", "AZURE_API_VERSION")] = "",
+    metrics_port: Annotated[str, _text("--metrics-port", "PORT", "METRICS_PORT")] = "",
+    health_probe_port: Annotated[
+        str, _text("--health-probe-port", "PORT", "HEALTH_PROBE_PORT", PROCESS)
+    ] = "",
+    leader_elect: Annotated[str, _text("--leader-elect", "true|false", "LEADER_ELECT")] = "",
+    kube_client_qps: Annotated[str, _text("--kube-client-qps", "N", "KUBE_CLIENT_QPS")] = "",
+    kube_client_burst: Annotated[str, _text("--kube-client-burst", "N", "KUBE_CLIENT_BURST")] = "",
+) -> None:
+    """Run the GPU provisioner: Machines become agent pools and nodes, and go again."""
+    azure_flags = {
+        "subscription_id": subscription_id,
+        "resource_group": resource_group,
+        "cluster_name": cluster_name,
+        "tenant_id": tenant_id,
+        "node_resource_group": node_resource_group,
+        "location": location,
+        "client_id": client_id,
+        "federated_token_file": federated_token_file,
+        "authority_host": authority_host,
+        "cloud": cloud,
+        "api_version": api_version,
+    }
+    process_flags = {
+        "metrics_port": metrics_port,
+        "health_probe_port": health_probe_port,
+        "leader_elect": leader_elect,
+        "kube_client_qps": kube_client_qps,
+        "kube_client_burst": kube_client_burst,
+    }
+    azure, process = _checked(azure_flags, process_flags, workers)
+    request = Request(
+        azure=azure,
+        process=process,
+        log=log,
+        workers=workers,
+        dry_run=dry_run,
+        kubeconfig=kubeconfig,
+        context=context,
+    )
+    handler = logs.configure(log_format)
+    try:
+        code = _run(request)
+    finally:
+        logs.release(handler)
+    if code:
+        raise typer.Exit(code)
+
+
+def _checked(
+    azure_flags: Mapping[str, str], process_flags: Mapping[str, str], workers: int
+) -> tuple[AzureConfiguration, ProcessConfiguration]:
+    """Everything that can be wrong before the first call, told together.
+
+    Raises:
+        InvalidConfiguration: A line for each fault.
+    """
+    faults: list[str] = []
+    if not 1 <= workers <= MOST_WORKERS:
+        faults.append(f"--workers: expected a number from 1 to {MOST_WORKERS}, found {workers}")
+    azure = _read(lambda: read_configuration(os.environ, azure_flags), faults)
+    process = _read(lambda: read_process(os.environ, process_flags), faults)
+    if faults or azure is None or process is None:
+        raise InvalidConfiguration(faults)
+    return azure, process
+
+
+def _read(read: Callable[[], _C], faults: list[str]) -> _C | None:
+    try:
+        return read()
+    except InvalidConfiguration as error:
+        faults += error.messages
+        return None
+
+
+def _run(request: Request) -> int:
+    """Open what is needed, in the order in which it can fail without leaving anything behind."""
+    from kaito import kube
+    from kaito.provisioner import azure
+
+    clock = WallClock()
+    with ExitStack() as stack:
+        pools = stack.enter_context(closing(azure.connect(request.azure, clock)))
+        # The collector calls too, beside the workers.
+        api = kube.connect(
+            request.kubeconfig,
+            request.context,
+            user_agent=f"kaito-provisioner/{metadata.version('kaito-operator')}",
+            workers=request.workers + 1,
+        )
+        stack.callback(api.close)
+        log = _opened(request, clock)
+        stack.callback(log.close)
+        options = Options(identity=_identity(clock), workers=request.workers, dry_run=request.dry_run)
+        manager = new_manager(api, pools, log, clock, options)
+        _announce(request, options)
+        with stopping_on_signals(manager.stop):
+            code = manager.run()
+        if not manager.drained:
+            # A call that is still under way holds its connection; the end of the process frees both.
+            stack.pop_all()
+        return code
+
+
+def _opened(request: Request, clock: WallClock) -> SqlEventLog | MemoryEventLog:
+    """The log; in a dry run, a copy of it in memory, which the run may write to."""
+    if not request.dry_run:
+        return open_log(request.log, clock.now, create=True)
+    copy = MemoryEventLog(clock.now)
+    try:
+        with open_log(request.log, clock.now, create=False) as log:
+            copy.extend(log.rows())
+    except LogUnavailable as error:
+        _LOGGER.warning("dry run without a history", extra=fields(error=str(error)))
+    return copy
+
+
+def _identity(clock: WallClock) -> str:
+    """Another one at every start: a pod that restarts keeps its name, and its process the number 1."""
+    return f"{socket.gethostname()}_{os.getpid()}_{clock.now():%Y%m%dT%H%M%S.%f}"
+
+
+def _announce(request: Request, options: Options) -> None:
+    """What runs and, in a line of its own, what the environment asks for in vain."""
+    _LOGGER.info(
+        "provisioner starts",
+        extra=fields(
+            version=metadata.version("kaito-operator"),
+            identity=options.identity,
+            cluster=request.azure.cluster_name,
+            resource_group=request.azure.resource_group,
+            workers=request.workers,
+            dry_run=request.dry_run or None,
+        ),
+    )
+    if unserved := request.process.unserved():
+        _LOGGER.warning("not served by this release", extra=fields(asked_for=unserved))
