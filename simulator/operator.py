@@ -8,6 +8,7 @@ from kaito.runtime.executor import Executor
 from kaito.runtime.keys import WorkspaceKey
 from kaito.runtime.machines import mapping as machine_mapping
 from kaito.runtime.machines import observer as machine_observer
+from kaito.runtime.machines.collector import Collector
 from kaito.runtime.machines.executor import MachineExecutor
 from kaito.runtime.machines.observer import MachineObserver
 from kaito.runtime.machines.reconciler import MachineReconciler
@@ -21,7 +22,9 @@ from simulator.cluster import Cluster
 from simulator.controller import Controller
 from simulator.engine import Engine
 from simulator.randomness import Generators
+from statemachine.machine.collection import PERIOD
 from statemachine.machine.events import MACHINE_EVENTS
+from statemachine.machine.observations import MachineObservation
 from statemachine.machine.replay import fold
 from store.records import EventLog
 
@@ -61,4 +64,20 @@ class Provisioner(Controller[str]):
         observer = MachineObserver(self.caches, settings.provisioning)
         streams = Streams(log, fold, MACHINE_EVENTS)
         executor = MachineExecutor(cluster, pools, engine)
-        self.reconcile = MachineReconciler(cluster, observer, streams, executor, engine).reconcile
+        self._engine = engine
+        self._reconciler = MachineReconciler(cluster, observer, streams, executor, engine)
+        self.reconcile = self._reconciler.reconcile
+        self.collector = Collector(cluster, pools, self._tell, engine)
+
+    def collect_regularly(self) -> None:
+        """Let the collector look around every period; from then on something is always still to happen."""
+        self._engine.schedule(PERIOD.total_seconds(), self._collect)
+
+    def _collect(self) -> None:
+        self.errors += self.collector.collect().failures
+        self._engine.schedule(PERIOD.total_seconds(), self._collect)
+
+    def _tell(self, name: str, told: MachineObservation) -> None:
+        """The collector's word steps the Machine at once; what follows from it is the queue's."""
+        self._reconciler.reconcile(name, told)
+        self.add(name)

@@ -105,6 +105,7 @@ class Replication:
         """Run to the end, or to the horizon."""
         self.operator.start()
         self.provisioner.start()
+        self.provisioner.collect_regularly()
         self.engine.schedule(0, self._create)
         self.engine.run(until=self._scenario.start + self._scenario.horizon, stop=lambda: self._over)
         return Result(

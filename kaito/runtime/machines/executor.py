@@ -274,12 +274,17 @@ class MachineExecutor:
         except Conflict:
             return None  # another pod has the name by now; the next picture shows it
         except Throttled as refusal:
-            return MachineOutcome(command=command, result=Result.REFUSED, message=refusal.message)
+            return MachineOutcome(command=command, result=Result.REFUSED, message=_who_blocks(refusal))
         except ApiError as refusal:
             if refusal.code != 500:
                 raise
-            return MachineOutcome(command=command, result=Result.REFUSED, message=refusal.message)
+            return MachineOutcome(command=command, result=Result.REFUSED, message=_who_blocks(refusal))
         return None
+
+
+def _who_blocks(refusal: ApiError) -> str:
+    """The server's text and its causes, for only these name the budget."""
+    return " ".join([refusal.message, *refusal.causes])
 
 
 def _resources(pairs: tuple[str, ...]) -> dict[str, str]:
