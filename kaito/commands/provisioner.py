@@ -78,20 +78,18 @@ def provisioner(
     cluster_name: Annotated[str, _text("--cluster-name", "NAME", "AZURE_CLUSTER_NAME")] = "",
     tenant_id: Annotated[str, _text("--tenant-id", "ID", "AZURE_TENANT_ID")] = "",
     node_resource_group: Annotated[
-        str, _text("--node-resource-group", "NAME", "AZURE_NODE_RESOURCE_GROUP", AZURE)
+        str, _text("--node-resource-group", "NAME", "AZURE_NODE_RESOURCE_GROUP")
     ] = "",
     location: Annotated[str, _text("--location", "REGION", "LOCATION")] = "",
     client_id: Annotated[str, _text("--client-id", "ID", "AZURE_CLIENT_ID")] = "",
     federated_token_file: Annotated[
-        str, _text("--federated-token-file", "FILE", "AZURE_FEDERATED_TOKEN_FILE", AZURE)
+        str, _text("--federated-token-file", "FILE", "AZURE_FEDERATED_TOKEN_FILE")
     ] = "",
     authority_host: Annotated[str, _text("--authority-host", "URL", "AZURE_AUTHORITY_HOST")] = "",
     cloud: Annotated[str, _text("--cloud", "NAME", "ARM_CLOUD")] = "",
     api_version: Annotated[str, _text("--api-version", "DATE", "AZURE_API_VERSION")] = "",
     metrics_port: Annotated[str, _text("--metrics-port", "PORT", "METRICS_PORT")] = "",
-    health_probe_port: Annotated[
-        str, _text("--health-probe-port", "PORT", "HEALTH_PROBE_PORT", PROCESS)
-    ] = "",
+    health_probe_port: Annotated[str, _text("--health-probe-port", "PORT", "HEALTH_PROBE_PORT")] = "",
     leader_elect: Annotated[str, _text("--leader-elect", "true|false", "LEADER_ELECT")] = "",
     kube_client_qps: Annotated[str, _text("--kube-client-qps", "N", "KUBE_CLIENT_QPS")] = "",
     kube_client_burst: Annotated[str, _text("--kube-client-burst", "N", "KUBE_CLIENT_BURST")] = "",
