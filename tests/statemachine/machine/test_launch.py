@@ -524,6 +524,17 @@ def test_picture_of_an_earlier_life_says_nothing() -> None:
     assert stale.wake_at is not None
 
 
+def test_picture_of_a_machine_that_is_gone_says_nothing() -> None:
+    story = Story()
+    story.sees()
+    story.sees(a_picture(machine=None), 60)
+    story.hears(read(None, cmd.DeletePool()), 61)
+
+    stale = story.sees(a_picture(), 62)
+
+    assert (stale.events, stale.commands, stale.wake_at) == ((), (), None)
+
+
 def test_imported_stream_is_taken_up() -> None:
     imported = fold([ev.PoolCreationRequested(at=at(0), machine=NAME, pool=NAME)])
 

@@ -238,7 +238,7 @@ def test_recovery_is_trusted_once_it_lasts() -> None:
     steady = story.sees(with_node(), 640)
 
     assert kinds(back) == ["NodeBecameReady"]
-    assert back.wake_at is not None
+    assert back.wake_at == at(640)
     assert kinds(steady) == ["NodeInitialized"]
     assert said(story.state.ready)[0] == "True"
 

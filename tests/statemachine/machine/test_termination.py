@@ -242,6 +242,25 @@ def test_drain_ends_when_its_node_is_gone() -> None:
     assert kinds(story.sees(no_node(), 3001)) == ["DrainCompleted", "PoolDeletionRequested"]
 
 
+def test_creation_is_not_looked_at_during_a_drain() -> None:
+    story = Story(fold([an_acceptance(), a_request(), a_submission()]))
+
+    stepped = story.sees(a_deleting_picture(pods=(a_pod(),)), 60)
+
+    assert asked(stepped) == ["WriteStatus", "EvictPod"]
+
+
+def test_nothing_is_drained_after_its_pool() -> None:
+    story = Story(fold([an_acceptance(), a_request(), a_submission(), a_failure()]))
+    story.sees(seconds=60)
+    story.sees(a_deleting_picture(nodes=(a_node(),), pods=(a_pod(),)), 61)
+    story.hears(read(None, DELETE), 62)
+
+    stepped = story.sees(a_deleting_picture(nodes=(a_node(),), pods=(a_pod(),)), 63)
+
+    assert asked(stepped) == ["WriteStatus", "DeleteNode", "RemoveNodeFinalizer"]
+
+
 def test_both_duplicates_are_drained() -> None:
     story = ready()
 
@@ -302,6 +321,14 @@ def test_pool_on_its_way_out_is_waited_for(state: PoolState) -> None:
     story.hears(ended(OperationState.LOST, DELETE_URL), 3030)
 
     assert story.hears(read(a_pool(state)), 3031).events == ()
+
+
+def test_pool_is_not_asked_while_its_operation_tells() -> None:
+    """Right after a deletion is accepted, a pool may still say what it said before."""
+    story = drained()
+    story.hears(accepted(DELETE_URL, DELETE), 3001)
+
+    assert story.hears(read(a_pool(PoolState.SUCCEEDED)), 3002).events == ()
 
 
 def test_deletion_that_never_ends_is_submitted_again() -> None:
