@@ -95,4 +95,6 @@ class Laboratory:
     def _build_provisioner(
         self, api: Cluster, engine: Engine, log: EventLog, pools: AgentPools, generators: Generators
     ) -> Controller[Any]:
-        return Provisioner(api, engine, log, pools, self._settings, generators)
+        provisioner = Provisioner(api, engine, log, pools, self._settings, generators)
+        provisioner.collect_regularly()
+        return provisioner

@@ -25,6 +25,9 @@ from kaito.runtime.settings import Settings
 from kaito.runtime.translation import conditions_of
 from kaito.validation import validate_create
 from simulator import overrides, rows
+from simulator.azure.loading import InvalidScenario
+from simulator.azure.loading import load as load_azure
+from simulator.azure.scenario import AzureScenario
 from simulator.engine import Engine
 from simulator.profile import Profile, load
 from simulator.profile_errors import InvalidProfile
@@ -47,6 +50,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     delete_after: timedelta | None
     horizon: timedelta
     assignments: tuple[str, ...]
+    azure: str
     presets: Path | None
     output: str
     watch: bool
@@ -71,6 +75,7 @@ def run(request: Request) -> int:
             workspaces=workspaces,
             profile=profile,
             settings=settings,
+            azure=_azure(request.azure),
             seed=_seed(request.seed, log, creation_keys(workspaces)),
             horizon=request.horizon,
             delete_after=request.delete_after,
@@ -111,6 +116,13 @@ def _profile(name: str) -> Profile:
         return load(name)
     except InvalidProfile as error:
         raise Problem(str(error)) from error
+
+
+def _azure(name: str) -> AzureScenario:
+    try:
+        return load_azure(name)
+    except (InvalidScenario, InvalidProfile) as error:
+        raise Problem(f"--azure {error}") from error
 
 
 def _seed(seed: int, log: EventLog, keys: Sequence[WorkspaceKey]) -> int | str:

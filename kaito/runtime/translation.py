@@ -20,6 +20,7 @@ from kaito.runtime.keys import (
     key_by_labels,
 )
 from kaito.runtime.ports import Object
+from statemachine.machine.messages import retry_at
 from statemachine.observations import (
     MachineFailure,
     MachineView,
@@ -99,9 +100,11 @@ def _machine_failure(conditions: Mapping[str, Mapping[str, Any]]) -> MachineFail
     if launched.get("status") != "False":
         return None
     reason = str(launched.get("reason"))
+    message = launched.get("message") or "the provider gave no reason"
     return MachineFailure(
         reason=reason if reason in _BLOCKED else BlockedReason.LAUNCH_FAILED,
-        message=launched.get("message") or "the provider gave no reason",
+        message=message,
+        retry_at=retry_at(message),
     )
 
 

@@ -147,6 +147,7 @@ def test_every_fault_is_told_on_its_own_line(tmp_path: Path, capsys: pytest.Capt
 BAD_ARGUMENTS = {
     "missing file": (["nowhere.yaml"], "no such file"),
     "profile": ([str(EXAMPLE), "--profile", "azure"], "expected aks-gpu or reference-run"),
+    "azure": ([str(EXAMPLE), "--azure", "gcp"], "expected aks or calm"),
     "setting": ([str(EXAMPLE), "--set", "operator.timeout=4m"], "operator.machine_timeout"),
     "setting path": ([str(EXAMPLE), "--set", "machine=4m"], "starts with operator. or profile."),
     "setting value": ([str(EXAMPLE), "--set", "operator.machine_timeout=soon"], "found soon"),
