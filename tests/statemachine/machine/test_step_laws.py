@@ -391,8 +391,10 @@ def assert_order(stepped: MachineStep) -> None:
             assert state.stage is Stage.LIVE
             assert not state.terminal
             assert command.attempt == state.attempt
-        if isinstance(command, cmd.RemoveFinalizer | cmd.DeleteNode | cmd.RemoveNodeFinalizer):
+        if isinstance(command, cmd.RemoveFinalizer | cmd.DeleteNode):
             assert state.cleared
+        if isinstance(command, cmd.RemoveNodeFinalizer):
+            assert state.cleared or command.node != state.node, "a node was released before its pool"
         if isinstance(command, cmd.DeletePool) and state.stage is Stage.DELETING:
             assert state.drained or state.drain_since is None
 
