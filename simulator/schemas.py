@@ -90,8 +90,12 @@ class StructuralSchema:
         return complete
 
     def validate(self, new: Object, old: Object | None) -> Sequence[str]:
-        """Every cause to refuse the object, each one once."""
-        return list(dict.fromkeys(_causes(self._root, new, "")))
+        """Every cause to refuse the object, each one once.
+
+        What stands at the top level as it stood before was found valid then: a status that changes every
+        few seconds does not cost the spec a look each time.
+        """
+        return list(dict.fromkeys(_object_causes(self._root, new, "", old or {})))
 
 
 def compiled(schema: Mapping[str, Any]) -> Node:
@@ -235,10 +239,12 @@ def _shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _object_causes(node: Node, obj: Object, path: str) -> Iterator[str]:
+def _object_causes(node: Node, obj: Object, path: str, found_valid: Object | None = None) -> Iterator[str]:
     prefix = f"{path}." if path else ""
     known = node.properties or {}
     for name, value in obj.items():
+        if found_valid and name in found_valid and value == found_valid[name]:
+            continue
         if (child := known.get(name, node.extra)) is not None:
             yield from _causes(child, value, prefix + name)
     for name in node.required:
