@@ -88,6 +88,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     orphans: dict[str, datetime] = {}
     doubtful: dict[str, datetime] = {}
     unready: dict[str, datetime] = {}
+    parted: dict[str, datetime] = {}
     strays: dict[str, datetime] = {}
 
 
@@ -122,10 +123,13 @@ def collect(memory: Memory, seen: Round, limits: CollectionLimits = DEFAULTS) ->
     if memory.at is None or not timedelta(0) < seen.at - memory.at <= BREAK_AFTER:
         memory = Memory()
     orphans, pools, held_pools = _orphans(memory, seen, limits)
-    unready, removals, held_machines = _removals(memory, seen, limits)
+    parted = _since(memory.parted, _parted(seen), seen.at)
+    unready, removals, held_machines = _removals(memory, parted, seen, limits)
     doubtful = _since(memory.doubtful, _doubtful(seen), seen.at)
     strays = _since(memory.strays, _strays(seen), seen.at)
-    kept = Memory(at=seen.at, orphans=orphans, doubtful=doubtful, unready=unready, strays=strays)
+    kept = Memory(
+        at=seen.at, orphans=orphans, doubtful=doubtful, unready=unready, parted=parted, strays=strays
+    )
     return Collection(
         memory=kept,
         pools=pools,
@@ -214,16 +218,25 @@ def _strays(seen: Round) -> set[str] | None:
 # --- machines ---------------------------------------------------------------------------------------
 
 
+def _parted(seen: Round) -> set[str] | None:
+    """Machines whose node is gone or being deleted: it will not come back, whatever the others do."""
+    if seen.machines is None or seen.nodes is None:
+        return None
+    ends = (NodeLossCause.GONE, NodeLossCause.DELETING)
+    return {m.name for m in seen.machines if m.registered and not m.deleting and m.node_cause in ends}
+
+
 def _removals(
-    memory: Memory, seen: Round, limits: CollectionLimits
+    memory: Memory, parted: dict[str, datetime], seen: Round, limits: CollectionLimits
 ) -> tuple[dict[str, datetime], tuple[Removal, ...], tuple[str, ...]]:
     """Machines whose node registered and has been unready, without a break, for the whole limit.
 
     While many are unready together nothing counts: a zone or the whole cluster is down, its machines come
     back in any order, and the last of them must not find its time already used up. The same in a first
-    round, for nobody knows what was before it.
+    round, for nobody knows what was before it. Only a node that is gone, or being deleted, is not waited for
+    without end: its Machine, too, is removed when that has been so for the ``mass_age``.
     """
-    if seen.machines is None:
+    if seen.machines is None or seen.nodes is None:
         return memory.unready, (), ()
     standing = {m.name: m for m in seen.machines if m.registered and not m.deleting}
     found = {name for name, machine in standing.items() if machine.node_cause}
@@ -231,7 +244,9 @@ def _removals(
     if outage or memory.at is None:
         held = f"{len(found)} of {len(standing)} Machines are unready together: removals held back"
         counts_from = seen.at + timedelta(seconds=limits.return_grace)
-        return dict.fromkeys(sorted(found), counts_from), (), (held,) * outage
+        lost = _old(parted, seen.at, limits.mass_age)[: limits.per_round]
+        removals = tuple(_removal(standing[name], parted[name]) for name in lost)
+        return dict.fromkeys(sorted(found), counts_from), removals, (held,) * outage
     since = _since(memory.unready, found, seen.at)
     ripe = [name for name in _old(since, seen.at, 0.0) if _is_lost(standing[name], since[name], seen, limits)]
     first = ripe[: limits.per_round]

@@ -81,6 +81,7 @@ def _decide_live(draft: Draft, picture: MachinePicture, found: MachineObject) ->
         commands.append(cmd.AddFinalizer())
     commands += status_command(state, found)
     commands += _node_commands(state, picture.nodes)
+    commands += _departures(state, picture.nodes)
     if state.removal:
         commands.append(cmd.DeleteMachine(uid=state.uid))
     if state.phase is PoolPhase.REQUESTED:
@@ -133,6 +134,20 @@ def _node_commands(state: Machine, nodes: tuple[MachineNode, ...]) -> list[cmd.M
         if state.initialized_at is not None and not node.initialized:
             commands.append(cmd.InitializeNode(node=node.name))
     return commands
+
+
+def _departures(state: Machine, nodes: tuple[MachineNode, ...]) -> list[cmd.MachineCommand]:
+    """Release nodes of an earlier pool, or life, of this Machine: only our finalizer still holds them.
+
+    Nobody drains for them any more, and beside the node of the next pool they would count as its double.
+    In the first attempt there was no earlier pool, whatever a log that was lost may have known.
+    """
+    earlier = state.attempt - (state.phase is not PoolPhase.NONE)
+    return [
+        cmd.RemoveNodeFinalizer(node=node.name)
+        for node in nodes
+        if node.deleting and node.has_finalizer and node.name != state.node and (earlier or not node.owned)
+    ]
 
 
 def _wakes(state: Machine, picture: MachinePicture, found: MachineObject) -> list[datetime]:

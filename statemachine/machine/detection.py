@@ -138,9 +138,18 @@ def _detect_spec(draft: Draft, found: MachineObject) -> None:
 
 def _detect_grant(draft: Draft, grant: RemovalGranted) -> None:
     state = draft.state
-    lost = state.unready_since is not None and state.unready_since <= grant.since + CACHE_LAG
+    lost = state.unready_since is not None and _is_lost(state.unready_since, grant.since, draft.now)
     if state.stage is Stage.LIVE and grant.uid == state.uid and lost and not state.removal:
         draft.record(ev.MachineRemovalRequested(at=draft.now, machine=state.name, cause=grant.cause))
+
+
+def _is_lost(unready_since: datetime, suspected_since: datetime, now: datetime) -> bool:
+    """Whether log and collector mean the same loss, or the later one has lasted for the whole limit.
+
+    A node that was Ready for a moment between two rounds is one loss for the collector, and two for the log.
+    """
+    limit = timedelta(seconds=MachineLimits().not_ready_limit)
+    return unready_since <= suspected_since + CACHE_LAG or now - unready_since >= limit
 
 
 # --- limits -----------------------------------------------------------------------------------------
