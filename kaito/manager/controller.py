@@ -115,8 +115,7 @@ class Controller(Generic[K]):
                 self._let_go(worker, key, Reconciled(Outcome.TERMINAL_ERROR, error=str(error)))
                 self._failed(error)
                 return
-            self._let_go(worker, key, done)
-            self._tell(key, done)
+            self._tell(key, done, failures=self._let_go(worker, key, done))
 
     def _next(self, worker: str) -> K | None:
         """Wait for a key; None when the worker is to end."""
@@ -143,17 +142,18 @@ class Controller(Generic[K]):
             _LOGGER.exception("reconcile failed", extra=fields(controller=self.name, key=str(key)))
             return Reconciled(Outcome.ERROR, error=f"{type(error).__name__}: {error}")
 
-    def _let_go(self, worker: str, key: K, done: Reconciled) -> None:
+    def _let_go(self, worker: str, key: K, done: Reconciled) -> int:
+        """Give the key back; how often in a row it has failed."""
         with self._changed:
             del self._in_work[worker]
             now = self._clock.monotonic()
             self._queue.finish(key, now, done.outcome, after_seconds=done.after_seconds)
             self._changed.notify()
+            return self._queue.num_requeues(key)
 
-    def _tell(self, key: K, done: Reconciled) -> None:
+    def _tell(self, key: K, done: Reconciled, failures: int) -> None:
         if not done.error:
             return
-        terminal = done.outcome is Outcome.TERMINAL_ERROR
         extra = fields(
             controller=self.name,
             key=str(key),
@@ -161,4 +161,11 @@ class Controller(Generic[K]):
             retry_seconds=round(done.after_seconds, 3) or None,
             error=done.error,
         )
-        _LOGGER.log(logging.ERROR if terminal else logging.WARNING, "reconcile not done", extra=extra)
+        _LOGGER.log(_level(done, failures), "reconcile not done", extra=extra)
+
+
+def _level(done: Reconciled, failures: int) -> int:
+    """One failure alone is usual: a write met a newer object than the cache had shown."""
+    if done.outcome is Outcome.TERMINAL_ERROR:
+        return logging.ERROR
+    return logging.INFO if failures == 1 else logging.WARNING
