@@ -20,7 +20,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from kaito.runtime.keys import POOL_LABEL
 from kaito.runtime.ports import MACHINES, NODES, WORKSPACES, ApiError, NotFound, Object, Resource
+from kaito.runtime.translation import is_deleting
 from simulator.azure.refusals import Dropped, Garbled, Refusal
 from simulator.azure.scripts import Fail, Fault, Hang, Lose, Refuse, Take
 from simulator.faults import RandomFaults
@@ -96,6 +98,8 @@ class _Run:
             before_put=self._script_operation,
         )
         self._acting = True
+        self._intentions = 0
+        """What the user is still going to do."""
 
     # --- the run
 
@@ -120,12 +124,16 @@ class _Run:
     def _settle(self) -> None:
         """Wait for rest and for a proof that it lasts; the user removes what can never come to be."""
         end = self.lab.engine.now() + BOUND
-        while self.lab.checker.unsettled() and self.lab.engine.now() < end:
+        while self._is_moving() and self.lab.engine.now() < end:
             self.lab.run(CHECK_EVERY)
             self._remove_hopeless()
+            self._remove_doubles()
         self.lab.run(STEADY)
         self.lab.checker.look()
         self.lab.checker.check_rest()
+
+    def _is_moving(self) -> bool:
+        return self._intentions > 0 or bool(self.lab.checker.unsettled())
 
     def _remove_hopeless(self) -> None:
         for workspace in self.lab.cluster.list(WORKSPACES).items:
@@ -134,6 +142,17 @@ class _Run:
             if any(machine.terminal for machine in machines):
                 self._fired["terminal verdict"] += 1
                 self._delete(workspace["metadata"]["name"])
+
+    def _remove_doubles(self) -> None:
+        """Two nodes of one Machine need somebody to say which is the false one: here the later."""
+        nodes = sorted(self.lab.cluster.list(NODES).items, key=lambda node: node["metadata"]["name"])
+        seen: set[str] = set()
+        for node in nodes:
+            pool = node["metadata"].get("labels", {}).get(POOL_LABEL, "")
+            if pool in seen and not is_deleting(node):
+                self.lab.cluster.delete(NODES, node["metadata"]["name"])
+                self._fired["double of a node removed by hand"] += 1
+            seen.add(pool)
 
     def _verdict(self) -> Verdict:
         lab = self.lab
@@ -176,12 +195,22 @@ class _Run:
         draw = self._random
         size = FORBIDDEN_SIZE if draw.random() < 0.05 else SIZE
         body = a_workspace(name, count=draw.randint(1, 3), size=size)
-        self._at(created_at, lambda: self.lab.cluster.create(WORKSPACES, body, "default"))
+        self._intend(created_at, lambda: self.lab.cluster.create(WORKSPACES, body, "default"))
         if draw.random() < 0.5:
             deleted_at = created_at + draw.uniform(0, 3600)
-            self._at(deleted_at, lambda: self._delete(name))
+            self._intend(deleted_at, lambda: self._delete(name))
             if draw.random() < 0.3:
-                self._at(deleted_at + 0.5, lambda: self._recreate(name, body))
+                self._intend(deleted_at + 0.5, lambda: self._recreate(name, body))
+
+    def _intend(self, seconds: float, act: Callable[[], object]) -> None:
+        """What the user does at a time, also after the faults."""
+
+        def done() -> None:
+            self._intentions -= 1
+            act()
+
+        self._intentions += 1
+        self._at(seconds, done)
 
     def _delete(self, name: str) -> None:
         with suppress(ApiError):
@@ -192,7 +221,7 @@ class _Run:
         try:
             self.lab.cluster.create(WORKSPACES, body, "default")
         except ApiError:
-            self._at(20.0, lambda: self._recreate(name, body))
+            self._intend(20.0, lambda: self._recreate(name, body))
         else:
             self._fired["recreated under the same name"] += 1
 

@@ -14,6 +14,7 @@ from kaito.runtime.keys import UID_LABEL
 from kaito.runtime.machines.keys import NAME_LABEL
 from kaito.runtime.pools import OWNER_TAG
 from kaito.runtime.ports import MACHINES, NODES, WORKSPACES, Object, Resource
+from kaito.runtime.repository import is_settled
 from kaito.runtime.streams import POISON
 from kaito.runtime.translation import conditions_of, is_deleting
 from simulator.azure.arm import VirtualArm
@@ -191,12 +192,16 @@ class Conservation:
         return max(0.0, (end - vm.began_at).total_seconds() - owned)
 
     def _open_streams(self) -> Iterator[str]:
-        """Machines of which the log says that something is still to come, though nothing of them is there."""
+        """Streams of which the log says that something is still to come, though their object is gone."""
         present = {each["metadata"]["name"] for each in self._all(MACHINES)}
         for head in self._log.streams(_MACHINE_PREFIX):
             name = head.stream.removeprefix(_MACHINE_PREFIX)
             if name not in present and not self.machine(name).is_over:
                 yield f"the story of Machine {name} is not over in the log"
+        living = {each["metadata"]["uid"] for each in self._all(WORKSPACES)}
+        for head in self._log.streams("workspace/"):
+            if head.stream.rpartition("/")[2] not in living and not is_settled(self._workspace(head.stream)):
+                yield f"the story of {head.stream} is not over in the log"
 
     def machine(self, name: str) -> Machine:
         """What the log says of a Machine."""
@@ -206,14 +211,17 @@ class Conservation:
     def workspace(self, object_: Object) -> Workspace:
         """What the log says of this life of a Workspace."""
         metadata = object_["metadata"]
-        found = self._log.events(f"workspace/{metadata['namespace']}/{metadata['name']}/{metadata['uid']}")
+        return self._workspace(f"workspace/{metadata['namespace']}/{metadata['name']}/{metadata['uid']}")
+
+    def _workspace(self, stream: str) -> Workspace:
+        found = self._log.events(stream)
         return fold_workspace([event for event in found if isinstance(event, WORKSPACE_EVENTS)])
 
     def _fold(self, stream: str) -> None:
         if stream.startswith(_MACHINE_PREFIX):
             self.machine(stream.removeprefix(_MACHINE_PREFIX))
         else:
-            fold_workspace([each for each in self._log.events(stream) if isinstance(each, WORKSPACE_EVENTS)])
+            self._workspace(stream)
 
     def _slots_of(self, workspace: Object) -> list[str]:
         return [slot.machine for slot in self.workspace(workspace).slots if slot.machine]

@@ -44,7 +44,13 @@ class Operator(Controller[WorkspaceKey]):
         super().__init__("informer", cluster, engine, generators, CACHED, mapping.keys_of)
         observer = Observer(self.caches, catalogue, settings)
         executor = Executor(cluster, catalogue, settings, engine)
-        self.reconcile = Reconciler(cluster, observer, Repository(log), executor, engine).reconcile
+        self._repository = Repository(log)
+        self.reconcile = Reconciler(cluster, observer, self._repository, executor, engine).reconcile
+
+    def start(self) -> None:
+        super().start()
+        for key in self._repository.open_keys():
+            self.add(key)
 
 
 class Provisioner(Controller[str]):
@@ -68,6 +74,11 @@ class Provisioner(Controller[str]):
         self._reconciler = MachineReconciler(cluster, observer, streams, executor, engine)
         self.reconcile = self._reconciler.reconcile
         self.collector = Collector(cluster, pools, self._tell, engine)
+
+    def start(self) -> None:
+        super().start()
+        for name in self._reconciler.unfinished():
+            self.add(name)
 
     def collect_regularly(self) -> None:
         """Let the collector look around every period; from then on something is always still to happen."""

@@ -32,13 +32,16 @@ class WorkspaceKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+STREAM_PREFIX = "workspace/"
+
+
 def stream_of(key: WorkspaceKey, uid: str) -> str:
     """The stream of one life of a Workspace."""
     return f"{stream_prefix(key)}{uid}"
 
 
 def stream_prefix(key: WorkspaceKey) -> str:
-    return f"workspace/{key.namespace}/{key.name}/"
+    return f"{STREAM_PREFIX}{key.namespace}/{key.name}/"
 
 
 def key_by_labels(object_: Object) -> WorkspaceKey | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kaito.runtime.keys import WorkspaceKey, stream_of, stream_prefix
+from kaito.runtime.keys import STREAM_PREFIX, WorkspaceKey, stream_of, stream_prefix
 from kaito.runtime.streams import POISON, Loaded, Streams
 from statemachine.events import WORKSPACE_EVENTS, WorkspaceEvent
 from statemachine.replay import fold
@@ -63,6 +63,16 @@ class Repository:
             uids = [head.stream.removeprefix(prefix) for head in self._streams.log.streams(prefix)]
             self._lives[key] = {uid for uid in uids if not self._is_over(key, uid)}
         return sorted(self._lives[key])
+
+    def open_keys(self) -> list[WorkspaceKey]:
+        """The names with a life whose story is not over, sorted.
+
+        A process that starts looks at each of them: a Workspace that went while nobody watched is in no
+        cache, and nothing else would ever lead to it.
+        """
+        heads = self._streams.log.streams(STREAM_PREFIX)
+        keys = {WorkspaceKey(*head.stream.split("/")[1:3]) for head in heads}
+        return [key for key in sorted(keys) if self.open_lives(key)]
 
     def _is_over(self, key: WorkspaceKey, uid: str) -> bool:
         try:

@@ -18,6 +18,9 @@ UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 CRITICAL_CLASSES = frozenset(("system-cluster-critical", "system-node-critical"))
 
 
+STREAM_PREFIX = "machine/"
+
+
 def stream_of(machine: str) -> str:
     """The stream of all lives of a Machine's name: names are derived, so the next life is the same intent."""
-    return f"machine/{machine}"
+    return f"{STREAM_PREFIX}{machine}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from kaito.runtime.machines.executor import MachineExecutor, MachineTarget
-from kaito.runtime.machines.keys import stream_of
+from kaito.runtime.machines.keys import STREAM_PREFIX, stream_of
 from kaito.runtime.machines.observer import MachineObserver, is_ours
 from kaito.runtime.pools import PoolError, PoolRefused
 from kaito.runtime.ports import MACHINES, ApiError, Clock, KubeApi, NotFound, Object
@@ -39,6 +39,28 @@ class MachineReconciler:
         self._executor = executor
         self._clock = clock
         self._count = 0
+
+    def unfinished(self) -> list[str]:
+        """Machines whose story is not over in the log, by name.
+
+        A process that starts looks at each of them: those that went while nobody watched are in no cache, and
+        nothing else would ever lead to them.
+        """
+        heads = self._streams.log.streams(STREAM_PREFIX)
+        return sorted(
+            head.stream.removeprefix(STREAM_PREFIX) for head in heads if not self._is_over(head.stream)
+        )
+
+    def _is_over(self, stream: str) -> bool:
+        """A stream that cannot be read is nobody's to finish; an imported one has no UID."""
+        try:
+            state = self._streams.load(stream).state
+        except POISON:
+            return True
+        over = state.is_over or not state.uid
+        if over:
+            self._streams.forget(stream)
+        return over
 
     def reconcile(self, name: str, told: MachineObservation | None = None) -> Reconciled:
         """Step one Machine; first with what the collector has to say of it, where it has something.
