@@ -188,7 +188,7 @@ def test_slow_machine_is_not_a_failed_one(story: Story) -> None:
     assert machine_ready(story) == (
         "Unknown",
         "MachineProvisioningSlow",
-        f"machine {M} is not ready after 240 s; usually half are ready within 272 s and 95 % within 481 s",
+        f"machine {M} is not ready after 240 s; usually half are ready within 253 s and 95 % within 449 s",
     )
     assert names(story.last.events) == ["MachineWaitSlowed"]
 

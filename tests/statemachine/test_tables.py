@@ -274,8 +274,8 @@ def test_messages_are_written_from_the_event() -> None:
     assert write is not None
     assert write(slowed, a_workspace()) == (
         "MachineProvisioningSlow",
-        "machine ws012345678 is not ready after 251 s; usually half are ready within 272 s and 95 % within "
-        "481 s",
+        "machine ws012345678 is not ready after 251 s; usually half are ready within 253 s and 95 % within "
+        "449 s",
     )
 
 
