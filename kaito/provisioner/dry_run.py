@@ -14,9 +14,10 @@ from typing import Any
 
 from kaito.manager.informers import LiveApi
 from kaito.manager.logs import fields
-from kaito.runtime.machines.executor import MachineExecutor, MachineTarget
+from kaito.runtime.machines.executor import MachineExecutor
 from kaito.runtime.pools import AgentPools, Operation, Pool, PoolSpec, PoolState
 from kaito.runtime.ports import Clock, Object, Page, Resource, WatchStream
+from kaito.runtime.targets import Target
 from statemachine.machine import commands as cmd
 from statemachine.machine.observations import MachineOutcome
 from statemachine.observations import Result
@@ -164,7 +165,7 @@ class DryRunExecutor(MachineExecutor):
         super().__init__(api, pools, clock)
         self._announce = announce
 
-    def execute(self, command: cmd.MachineCommand, target: MachineTarget) -> MachineOutcome | None:
+    def execute(self, command: cmd.MachineCommand, target: Target) -> MachineOutcome | None:
         if isinstance(command, cmd.ReadPool | cmd.ReadOperation):
             return super().execute(command, target)
         settled = self._settled(command, target.name)

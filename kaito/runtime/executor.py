@@ -42,6 +42,7 @@ from kaito.runtime.ports import (
     Resource,
 )
 from kaito.runtime.settings import Settings
+from kaito.runtime.targets import Target
 from statemachine import commands as cmd
 from statemachine.observations import CommandOutcome, Result
 from statemachine.state import Condition
@@ -52,22 +53,12 @@ REFUSED_RETRY = timedelta(minutes=1)
 _REFUSALS = (Invalid, Forbidden, BadRequest)
 
 
-class Target:
-    """The Workspace that a reconcile's commands are about.
-
-    ``object`` is as cached; ``resource_version`` follows our own writes, so that the second write of a
-    reconcile does not conflict with the first.
-    """
+class WorkspaceTarget(Target):
+    """The Workspace that a reconcile's commands are about."""
 
     def __init__(self, key: WorkspaceKey, uid: str, object_: Object | None) -> None:
+        super().__init__(WORKSPACES, key.name, uid, object_, key.namespace)
         self.key = key
-        self.uid = uid
-        self.object = object_
-        self.resource_version = object_["metadata"]["resourceVersion"] if object_ else ""
-
-    def wrote(self, answer: Object) -> None:
-        self.object = answer
-        self.resource_version = answer["metadata"].get("resourceVersion", "")
 
 
 class Executor:
@@ -77,7 +68,7 @@ class Executor:
         self._settings = settings
         self._clock = clock
 
-    def execute(self, command: cmd.Command, target: Target) -> CommandOutcome | None:
+    def execute(self, command: cmd.Command, target: WorkspaceTarget) -> CommandOutcome | None:
         """Carry out one command; None when there is nothing to tell the core.
 
         Raises:
@@ -85,7 +76,7 @@ class Executor:
         """
         match command:
             case cmd.AddFinalizer():
-                self._patch_finalizers(target, add=True)
+                target.hold(self._api, FINALIZER)
             case cmd.WriteStatus():
                 self._write_status(command, target)
             case cmd.CreateMachine():
@@ -108,20 +99,7 @@ class Executor:
 
     # --- the Workspace itself -----------------------------------------------------------------------
 
-    def _patch(self, target: Target, patch: dict[str, Any], subresource: str = "") -> None:
-        metadata = patch.setdefault("metadata", {})
-        metadata["uid"] = target.uid
-        metadata["resourceVersion"] = target.resource_version
-        key = target.key
-        target.wrote(self._api.patch(WORKSPACES, key.name, patch, key.namespace, subresource=subresource))
-
-    def _patch_finalizers(self, target: Target, *, add: bool) -> None:
-        present = (target.object or {"metadata": {}})["metadata"].get("finalizers") or []
-        wanted = [name for name in present if name != FINALIZER] + [FINALIZER] * add
-        if wanted != present:
-            self._patch(target, {"metadata": {"finalizers": wanted}})
-
-    def _write_status(self, command: cmd.WriteStatus, target: Target) -> None:
+    def _write_status(self, command: cmd.WriteStatus, target: WorkspaceTarget) -> None:
         ours = [
             _condition_json(kind, condition, command.observed_generation)
             for kind, condition in command.conditions.items()
@@ -132,9 +110,9 @@ class Executor:
             if kind not in translation.OWN_CONDITIONS
         ]
         status = {"conditions": ours + others, "workerNodes": list(command.worker_nodes)}
-        self._patch(target, {"status": status}, subresource="status")
+        target.patch(self._api, {"status": status}, "status")
 
-    def _remove_finalizer(self, command: cmd.RemoveFinalizer, target: Target) -> CommandOutcome:
+    def _remove_finalizer(self, command: cmd.RemoveFinalizer, target: WorkspaceTarget) -> CommandOutcome:
         found = self._api.list(MACHINES, label_selector=_selector(machine_labels(target.key)))
         remaining = tuple(
             translation.machine_view(machine) for machine in found.items if belongs_to(machine, target.uid)
@@ -142,12 +120,12 @@ class Executor:
         if remaining:
             return CommandOutcome(command=command, result=Result.REFUSED, remaining=remaining)
         try:
-            self._patch_finalizers(target, add=False)
+            target.release(self._api, FINALIZER)
         except NotFound:
             return CommandOutcome(command=command, result=Result.NOT_FOUND)
         return CommandOutcome(command=command, result=Result.DONE)
 
-    def _parent(self, target: Target) -> Workspace | None:
+    def _parent(self, target: WorkspaceTarget) -> Workspace | None:
         """A live read of the Workspace; None unless it is this life, alive and held by our finalizer."""
         try:
             found = self._api.get(WORKSPACES, target.key.name, target.key.namespace)
@@ -160,7 +138,7 @@ class Executor:
 
     # --- machines and nodes -------------------------------------------------------------------------
 
-    def _create_machine(self, command: cmd.CreateMachine, target: Target) -> CommandOutcome:
+    def _create_machine(self, command: cmd.CreateMachine, target: WorkspaceTarget) -> CommandOutcome:
         parent = self._parent(target)
         if parent is None:
             return CommandOutcome(command=command, result=Result.NOT_FOUND)
@@ -173,14 +151,14 @@ class Executor:
             return self._refused(command, refusal.message)
         return CommandOutcome(command=command, result=Result.DONE, uid=made["metadata"]["uid"])
 
-    def _adopt_machine(self, command: cmd.CreateMachine, target: Target) -> CommandOutcome:
+    def _adopt_machine(self, command: cmd.CreateMachine, target: WorkspaceTarget) -> CommandOutcome:
         """The name is taken: by an earlier, unanswered create of ours, or by a stranger."""
         found = self._api.get(MACHINES, command.machine)
         if key_by_labels(found) == target.key and belongs_to(found, target.uid):
             return CommandOutcome(command=command, result=Result.DONE, uid=found["metadata"]["uid"])
         return self._refused(command, f"machine {command.machine} exists and belongs to somebody else")
 
-    def _read_machine(self, command: cmd.ReadMachine, target: Target) -> CommandOutcome:
+    def _read_machine(self, command: cmd.ReadMachine, target: WorkspaceTarget) -> CommandOutcome:
         try:
             found = self._api.get(MACHINES, command.machine)
         except NotFound:
@@ -203,7 +181,7 @@ class Executor:
 
     # --- serving ------------------------------------------------------------------------------------
 
-    def _create_service(self, command: cmd.CreateService, target: Target) -> CommandOutcome | None:
+    def _create_service(self, command: cmd.CreateService, target: WorkspaceTarget) -> CommandOutcome | None:
         workspace = self._workspace(target)
         preset = self._preset(workspace)
         bodies = [manifests.service(workspace, preset)]
@@ -216,10 +194,10 @@ class Executor:
                 return outcome
         return None
 
-    def _create_workload(self, command: cmd.CreateWorkload, target: Target) -> CommandOutcome | None:
+    def _create_workload(self, command: cmd.CreateWorkload, target: WorkspaceTarget) -> CommandOutcome | None:
         return self._create(_resource(command.kind), self._workload(target), command, target)
 
-    def _update_workload(self, command: cmd.UpdateWorkload, target: Target) -> CommandOutcome | None:
+    def _update_workload(self, command: cmd.UpdateWorkload, target: WorkspaceTarget) -> CommandOutcome | None:
         """Replace the pod template of the live workload: what the user took out of it goes, too."""
         resource, wanted = _resource(command.kind), self._workload(target)
         live = self._api.get(resource, command.name, target.key.namespace)
@@ -237,16 +215,16 @@ class Executor:
             return self._refused(command, refusal.message)
         return None
 
-    def _workload(self, target: Target) -> Object:
+    def _workload(self, target: WorkspaceTarget) -> Object:
         """The workload as wanted, marked with the generation of the spec it was rendered from."""
         workspace = self._workspace(target)
         body = manifests.workload(workspace, self._preset(workspace), registry=self._settings.preset_registry)
-        generation = str((target.object or {})["metadata"].get("generation", 1))
+        generation = str(target.metadata.get("generation", 1))
         body["metadata"]["annotations"] = {GENERATION_ANNOTATION: generation}
         return body
 
     def _create(
-        self, resource: Any, body: Object, command: cmd.Command, target: Target
+        self, resource: Any, body: Object, command: cmd.Command, target: WorkspaceTarget
     ) -> CommandOutcome | None:
         try:
             self._api.create(resource, body, target.key.namespace)
@@ -256,7 +234,7 @@ class Executor:
             return self._refused(command, refusal.message)
         return None
 
-    def _workspace(self, target: Target) -> Workspace:
+    def _workspace(self, target: WorkspaceTarget) -> Workspace:
         if target.object is None:
             raise NotFound(f'workspaces.kaito.sh "{target.key.name}" not found')
         return Workspace.from_cluster(target.object)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from kaito.runtime.executor import Executor, Target
+from kaito.runtime.executor import Executor, WorkspaceTarget
 from kaito.runtime.keys import WorkspaceKey
 from kaito.runtime.observer import Observer
 from kaito.runtime.ports import WORKSPACES, ApiError, Clock, KubeApi, NotFound
@@ -99,7 +99,7 @@ class Reconciler:
     def _reconcile_life(self, key: WorkspaceKey, uid: str, now: datetime) -> datetime | None:
         object_ = self._observer.current(key)
         mine = object_ if object_ is not None and object_["metadata"]["uid"] == uid else None
-        target = Target(key, uid, mine)
+        target = WorkspaceTarget(key, uid, mine)
         try:
             loaded = self._repository.load(key, uid)
         except POISON as error:
@@ -147,7 +147,7 @@ class Reconciler:
             cause=f"reconcile {self._count}",
         )
 
-    def _set_aside(self, target: Target, error: Exception) -> None:
+    def _set_aside(self, target: WorkspaceTarget, error: Exception) -> None:
         """Say on the object that its stream cannot be read; the other Workspaces are not concerned."""
         if target.object is None:
             return

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
 
 from kaito.runtime.cache import labels_of
 from kaito.runtime.machines.keys import (
@@ -43,6 +42,7 @@ from kaito.runtime.ports import (
     Object,
     Throttled,
 )
+from kaito.runtime.targets import Target
 from kaito.runtime.translation import is_deleting
 from statemachine.machine import commands as cmd
 from statemachine.machine.observations import MachineOutcome, PoolReading
@@ -53,22 +53,13 @@ GPU_MARK = "Standard_N"
 """The published test for a GPU size: its name contains this."""
 
 
-class MachineTarget:
-    """The Machine that a reconcile's commands are about; ``object`` follows our own writes."""
-
-    def __init__(self, name: str, uid: str, object_: Object | None) -> None:
-        self.name = name
-        self.uid = uid
-        self.object = object_
-
-
 class MachineExecutor:
     def __init__(self, api: KubeApi, pools: AgentPools, clock: Clock) -> None:
         self._api = api
         self._pools = pools
         self._clock = clock
 
-    def execute(self, command: cmd.MachineCommand, target: MachineTarget) -> MachineOutcome | None:
+    def execute(self, command: cmd.MachineCommand, target: Target) -> MachineOutcome | None:
         """Carry out one command; None when there is nothing to tell the core.
 
         Raises:
@@ -76,7 +67,7 @@ class MachineExecutor:
         """
         match command:
             case cmd.AddFinalizer():
-                self._patch_finalizers(target, add=True)
+                target.hold(self._api, FINALIZER)
             case cmd.WriteStatus():
                 self._write_status(command, target)
             case cmd.SubmitPool():
@@ -100,38 +91,25 @@ class MachineExecutor:
 
     # --- the Machine --------------------------------------------------------------------------------
 
-    def _patch(self, target: MachineTarget, patch: dict[str, Any], subresource: str = "") -> None:
-        present = (target.object or {"metadata": {}})["metadata"]
-        metadata = patch.setdefault("metadata", {})
-        metadata["uid"] = target.uid
-        metadata["resourceVersion"] = present.get("resourceVersion", "")
-        target.object = self._api.patch(MACHINES, target.name, patch, subresource=subresource)
-
-    def _patch_finalizers(self, target: MachineTarget, *, add: bool) -> None:
-        present = (target.object or {"metadata": {}})["metadata"].get("finalizers") or []
-        wanted = [name for name in present if name != FINALIZER] + [FINALIZER] * add
-        if wanted != present:
-            self._patch(target, {"metadata": {"finalizers": wanted}})
-
-    def _write_status(self, command: cmd.WriteStatus, target: MachineTarget) -> None:
+    def _write_status(self, command: cmd.WriteStatus, target: Target) -> None:
         status = (target.object or {}).get("status") or {}
         others = [dict(c) for c in status.get("conditions") or () if c.get("type") not in command.conditions]
         ours = [condition_json(kind, condition) for kind, condition in command.conditions.items()]
         patch = {
             "conditions": sorted(ours + others, key=lambda condition: str(condition.get("type"))),
-            "nodeName": command.node,
-            "providerID": command.provider_id,
+            "nodeName": command.node or None,
+            "providerID": command.provider_id or None,
             "capacity": _resources(command.capacity),
             "allocatable": _resources(command.allocatable),
         }
-        self._patch(target, {"status": patch}, subresource="status")
+        target.patch(self._api, {"status": patch}, "status")
 
-    def _remove_finalizer(self, command: cmd.RemoveFinalizer, target: MachineTarget) -> MachineOutcome:
+    def _remove_finalizer(self, command: cmd.RemoveFinalizer, target: Target) -> MachineOutcome:
         found = self._find_pool(target.name)
         if found is not None and found.owner == target.name:
             return MachineOutcome(command=command, result=Result.REFUSED, pool=found)
         try:
-            self._patch_finalizers(target, add=False)
+            target.release(self._api, FINALIZER)
         except NotFound:
             return MachineOutcome(command=command, result=Result.NOT_FOUND)
         return MachineOutcome(command=command, result=Result.DONE)
@@ -144,7 +122,7 @@ class MachineExecutor:
         except PoolNotFound:
             return None
 
-    def _submit_pool(self, command: cmd.SubmitPool, target: MachineTarget) -> MachineOutcome:
+    def _submit_pool(self, command: cmd.SubmitPool, target: Target) -> MachineOutcome:
         machine = self._live_machine(command, target)
         if machine is None:
             return MachineOutcome(command=command, result=Result.NOT_FOUND)
@@ -161,7 +139,7 @@ class MachineExecutor:
         reading = operation_reading(operation)
         return MachineOutcome(command=command, result=Result.DONE, operation=reading)
 
-    def _live_machine(self, command: cmd.SubmitPool, target: MachineTarget) -> Object | None:
+    def _live_machine(self, command: cmd.SubmitPool, target: Target) -> Object | None:
         try:
             found = self._api.get(MACHINES, target.name)
         except NotFound:
@@ -187,12 +165,12 @@ class MachineExecutor:
             },
         )
 
-    def _read_pool(self, command: cmd.ReadPool, target: MachineTarget) -> MachineOutcome:
+    def _read_pool(self, command: cmd.ReadPool, target: Target) -> MachineOutcome:
         found = self._find_pool(target.name)
         result = Result.NOT_FOUND if found is None else Result.DONE
         return MachineOutcome(command=command, result=result, pool=found)
 
-    def _read_operation(self, command: cmd.ReadOperation, target: MachineTarget) -> MachineOutcome:
+    def _read_operation(self, command: cmd.ReadOperation, target: Target) -> MachineOutcome:
         reading = operation_reading(self._pools.operation(command.url))
         if reading.state is not OperationState.SUCCEEDED:
             return MachineOutcome(command=command, result=Result.DONE, operation=reading)
@@ -200,7 +178,7 @@ class MachineExecutor:
         result = Result.NOT_FOUND if pool is None else Result.DONE
         return MachineOutcome(command=command, result=result, operation=reading, pool=pool)
 
-    def _delete_pool(self, command: cmd.DeletePool, target: MachineTarget) -> MachineOutcome:
+    def _delete_pool(self, command: cmd.DeletePool, target: Target) -> MachineOutcome:
         found = self._find_pool(target.name)
         if found is None:
             return MachineOutcome(command=command, result=Result.NOT_FOUND)
@@ -219,7 +197,7 @@ class MachineExecutor:
 
     # --- nodes and pods -----------------------------------------------------------------------------
 
-    def _change_node(self, command: cmd.MachineCommand, target: MachineTarget) -> None:
+    def _change_node(self, command: cmd.MachineCommand, target: Target) -> None:
         """Nodes that are gone are an answer: the next picture shows it."""
         with contextlib.suppress(NotFound):
             match command:
@@ -241,7 +219,7 @@ class MachineExecutor:
     def _label(self, node: str, labels: Mapping[str, str]) -> None:
         self._api.patch(NODES, node, {"metadata": {"labels": dict(labels)}})
 
-    def _register(self, node: str, target: MachineTarget) -> None:
+    def _register(self, node: str, target: Target) -> None:
         metadata = self._api.get(NODES, node)["metadata"]
         owners = [o for o in metadata.get("ownerReferences") or () if o.get("uid") != target.uid]
         owner = {
@@ -292,12 +270,13 @@ def _resources(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def condition_json(kind: str, condition: Condition) -> Object:
+    """Without what is empty: servers before 1.21 take an empty string for null, which the schema forbids."""
     since = condition.since
-    return {
-        "type": kind,
-        "status": str(condition.status),
+    fields = {
         "reason": condition.reason,
         "message": condition.message,
         "severity": "" if condition.status == "True" else "Error",
-        "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else None,
+        "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else "",
     }
+    given = {name: text for name, text in fields.items() if text}
+    return {"type": kind, "status": str(condition.status), **given}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from kaito.runtime.machines.executor import MachineExecutor, MachineTarget
+from kaito.runtime.machines.executor import MachineExecutor
 from kaito.runtime.machines.keys import STREAM_PREFIX, stream_of
 from kaito.runtime.machines.observer import MachineObserver, is_ours
 from kaito.runtime.pools import PoolError, PoolRefused
 from kaito.runtime.ports import MACHINES, ApiError, Clock, KubeApi, NotFound, Object
 from kaito.runtime.reconciler import Reconciled, retry
 from kaito.runtime.streams import POISON, Loaded, Streams
+from kaito.runtime.targets import Target
 from kaito.runtime.workqueue import Outcome
 from statemachine.machine import commands as cmd
 from statemachine.machine.lifecycle import MachineStep, step
@@ -119,7 +120,7 @@ class MachineReconciler:
     ) -> datetime | None:
         """Execute the commands in order, record what came of each, and say when to look again."""
         name = stream.removeprefix("machine/")
-        target = MachineTarget(name, loaded.state.uid, object_)
+        target = Target(MACHINES, name, loaded.state.uid, object_)
         wake = stepped.wake_at
         for command in stepped.commands:
             outcome = self._executor.execute(command, target)
