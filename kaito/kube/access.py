@@ -18,8 +18,11 @@ import yaml
 
 from kaito.problems import Problem
 
-SPARE_CONNECTIONS = 4
-"""Beside the workers: lists of reflectors, the elector, health checks. More are made if need be."""
+SPARE_CONNECTIONS = 16
+"""Beside the workers: reflectors, the elector, health checks. More are made if need be, and not kept."""
+
+KEEPALIVE = {"idle": 30, "interval": 10, "count": 3}
+"""Seconds: the kernel finds a half-open connection, also one that waits in the pool, within a minute."""
 
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 DEFAULT_KUBECONFIG = "~/.kube/config"
@@ -101,11 +104,12 @@ def access_loader(kubeconfig: str | Path | None, context: str | None, workers: i
 
 def _checked(read: Callable[[Any], None], name: str, workers: int) -> Access:
     from kubernetes.client import Configuration
+    from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
     configuration: Any = Configuration()
     configuration.connection_pool_maxsize = workers + SPARE_CONNECTIONS
     configuration.retries = False
-    configuration.keep_alive = True
+    configuration.socket_options = tcp_keepalive_socket_options(**KEEPALIVE)
     try:
         read(configuration)
     except InvalidKubeconfig:

@@ -30,6 +30,10 @@ MAX_TEXT = 300
 """Characters that are quoted of a body that is not a Status."""
 
 
+MAX_RETRY_AFTER_SECONDS = 3600.0
+"""Whoever sends more does not mean it, and a controller must not be parked for a year."""
+
+
 class Unauthorized(ApiError):
     """The credentials were refused (401): they may have been replaced when the call is repeated."""
 
@@ -138,16 +142,17 @@ def _retry_after(headers: Mapping[str, str], told: float | None) -> float | None
     """Seconds: the header's number or date, else what the Status says."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
-    until = _seconds_between(headers.get("Date", ""), text)
-    return told if until is None else until
+        told = float(text)
+    elif (until := _seconds_between(headers.get("Date", ""), text)) is not None:
+        told = until
+    return None if told is None else min(max(told, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _seconds_between(start: str, end: str) -> float | None:
     # Both dates are the server's, so its clock and ours need not agree.
     try:
-        return max(0.0, (parsedate_to_datetime(end) - parsedate_to_datetime(start)).total_seconds())
-    except (ValueError, TypeError):
+        return (parsedate_to_datetime(end) - parsedate_to_datetime(start)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

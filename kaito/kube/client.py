@@ -164,17 +164,7 @@ class KubeClient(KubeApi, WatchApi):
         Raises:
             Conflict: The object has another UID or resourceVersion.
         """
-        preconditions = {"uid": uid, "resourceVersion": resource_version}
-        options: Object = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "preconditions": {key: value for key, value in preconditions.items() if value},
-        }
-        if propagation:
-            options["propagationPolicy"] = propagation
-        # In the query, a dry run would be overruled by the options.
-        if dry_run:
-            options["dryRun"] = [DRY_RUN]
+        options = _delete_options(uid, resource_version, propagation, dry_run)
         return self._send("DELETE", paths.item(resource, name, namespace), {}, options)
 
     def evict(self, name: str, namespace: str, *, uid: str = "") -> None:
@@ -216,3 +206,16 @@ def _metadata(body: Object) -> Mapping[str, Any]:
 
 def _dry(run: bool) -> str:
     return DRY_RUN if run else ""
+
+
+def _delete_options(uid: str, resource_version: str, propagation: str, dry_run: bool) -> Object:
+    preconditions = {"uid": uid, "resourceVersion": resource_version}
+    given = {
+        "preconditions": {key: value for key, value in preconditions.items() if value},
+        "propagationPolicy": propagation,
+        # In the query it would be ignored beside these options.
+        "dryRun": [DRY_RUN] if dry_run else [],
+    }
+    return {"apiVersion": "v1", "kind": "DeleteOptions"} | {
+        key: value for key, value in given.items() if value
+    }

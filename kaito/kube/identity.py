@@ -57,6 +57,7 @@ class Identities:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._renewed: float | None = None
+        self._complaint = ""
         self._access = load()
         self._certificates = self._access.certificates()
         self._identity = Identity(self._access.server, self._access.new_pool(), self._access.authorization())
@@ -71,7 +72,7 @@ class Identities:
                 self._put(self._access.authorization())
             except InvalidKubeconfig as error:
                 # Between two states of the file; the old token is good for a while yet.
-                _log.warning("credentials kept: %s", error)
+                self._complain(str(error))
             return self._identity
 
     def renewed(self, refused: Identity) -> Identity | None:
@@ -86,7 +87,7 @@ class Identities:
             try:
                 self._read_again()
             except InvalidKubeconfig as error:
-                _log.warning("credentials kept: %s", error)
+                self._complain(str(error))
             return None if self._identity is refused else self._identity
 
     def _read_again(self) -> None:
@@ -101,6 +102,13 @@ class Identities:
         if changed or authorization != self._identity.authorization:
             self._identity = Identity(access.server, pool, authorization)
 
+    def _complain(self, message: str) -> None:
+        """Once, for this is asked before every request."""
+        if message != self._complaint:
+            _log.warning("credentials kept: %s", message)
+        self._complaint = message
+
     def _put(self, authorization: str) -> None:
+        self._complaint = ""
         if authorization != self._identity.authorization:
             self._identity = Identity(self._access.server, self._identity.pool, authorization)

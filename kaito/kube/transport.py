@@ -41,6 +41,10 @@ class Request(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
+    def __repr__(self) -> str:
+        """Without the body, which may be a Secret."""
+        return f"Request({str(self)!r})"
+
 
 class Transport:
     """The connections to one API server; safe to use from many threads."""
