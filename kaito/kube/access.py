@@ -8,6 +8,7 @@ of the loaders quote the whole user entry.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,24 @@ class Access:
         """
         from kubernetes.client.rest import RESTClientObject
 
-        try:
-            pool: urllib3.PoolManager = RESTClientObject(self._configuration).pool_manager
-        except (OSError, ValueError) as error:
-            raise InvalidKubeconfig(f"{self.name}: {_told(error)}") from error
+        self._check_certificates()
+        pool: urllib3.PoolManager = RESTClientObject(self._configuration).pool_manager
         return pool
+
+    def _check_certificates(self) -> None:
+        """Now, by name: the pool would load them with each connection, and each call would fail."""
+        configuration = self._configuration
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        what = "certificate-authority: expected certificates in PEM"
+        try:
+            if configuration.ssl_ca_cert:
+                context.load_verify_locations(configuration.ssl_ca_cert)
+            if configuration.cert_file:
+                what = "client-certificate and client-key: expected a pair in PEM, the key not encrypted"
+                # Without a password the library would ask for one on the terminal.
+                context.load_cert_chain(configuration.cert_file, configuration.key_file, password="")
+        except (OSError, ValueError):
+            raise InvalidKubeconfig(f"{self.name}: {what}, found none") from None
 
     def certificates(self) -> tuple[bytes, ...]:
         """What the pool was made of; it is made anew when this changes."""
@@ -163,7 +177,7 @@ def _told(error: Exception) -> str:
         where = f" in line {mark.line + 1}" if mark else ""
         return f"expected YAML, found a fault{where}"
     if isinstance(error, OSError):
-        return f"{error.filename or 'certificate'}: {error.strerror or 'cannot be used'}"
+        return f"{error.filename or 'configuration'}: {error.strerror or 'cannot be read'}"
     if isinstance(error, (TypeError, LookupError, AttributeError)):
         return "expected a kubeconfig, found other content"
     return " ".join(str(error).partition("{")[0].split())
