@@ -303,6 +303,7 @@ class _Run:
             return False
         with suppress(Refusal, Dropped, Garbled):
             self.lab.arm.service.delete(name)
+            self.lab.checker.taken[name] += 1
             return True
         return False
 

@@ -16,7 +16,7 @@ from tests.simulator.worlds import a_machine
 
 __all__ = [
     "FAMILY", "FOREIGN", "MINUTE", "SECOND", "SIZE", "Laboratory", "a_machine", "a_workspace", "calm",
-    "condition", "puts", "the_machine",
+    "condition", "make_machine", "puts", "the_machine",
 ]  # fmt: skip
 
 SECOND = timedelta(seconds=1)
@@ -36,6 +36,12 @@ def calm(
     lab = Laboratory(seed, plan, azure or {}, latencies="reference-run", settings=settings or Settings())
     lab.start()
     return lab
+
+
+def make_machine(lab: Laboratory, name: str = "ws000000001") -> None:
+    """A Machine that no Workspace asked for."""
+    lab.checker.by_hand.add(name)
+    lab.cluster.create(MACHINES, a_machine(name))
 
 
 def the_machine(lab: Laboratory) -> Object:
