@@ -106,7 +106,7 @@ class Incarnations:
         self.controller: Controller[Any]
 
     def start(self) -> None:
-        """Begin a life; also one that is called for from outside while none is going on."""
+        """Begin a life."""
         self.lives += 1
         around = self._around
         self.api = FaultyApi(around.cluster, self._plan)
@@ -125,6 +125,11 @@ class Incarnations:
         if self._life.alive:
             self._life.alive = False
             self._fall()
+
+    def stop(self) -> None:
+        """End the present life; no other follows by itself."""
+        self._life.alive = False
+        self.api.close()
 
     def _fall(self) -> None:
         self.api.close()
