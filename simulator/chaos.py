@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kaito.runtime.keys import POOL_LABEL
+from kaito.runtime.keys import NAME_LABEL, NAMESPACE_LABEL, POOL_LABEL
 from kaito.runtime.ports import MACHINES, NODES, WORKSPACES, ApiError, NotFound, Object, Resource
 from kaito.runtime.translation import is_deleting
 from simulator.azure.refusals import Dropped, Garbled, Refusal
@@ -63,7 +63,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def repeat(self) -> str:
         """The line that repeats the run."""
-        return f"python -m simulator.chaos {self.seed}"
+        return _repeat(self.seed)
 
     def __str__(self) -> str:
         found = "; ".join(self.violations) or "no violation"
@@ -71,8 +71,16 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_one(seed: int | str) -> Verdict:
-    """One world of the campaign, from its seed alone."""
-    return _Run(seed).run()
+    """One world of the campaign, from its seed alone. What is raised bears the line that repeats it."""
+    try:
+        return _Run(seed).run()
+    except Exception as error:
+        error.add_note(f"repeat: {_repeat(seed)}")
+        raise
+
+
+def _repeat(seed: int | str) -> str:
+    return f"python -m simulator.chaos {seed}"
 
 
 class _Run:
@@ -242,6 +250,7 @@ class _Run:
             self._delete_node,
             self._delete_machine,
             self._strip_finalizer,
+            self._claim_foreign_name,
         )
         for _ in range(draw.randint(0, 12)):
             act = draw.choice(acts)
@@ -339,6 +348,22 @@ class _Run:
         with suppress(NotFound):
             self.lab.cluster.delete(MACHINES, name)
         return True
+
+    def _claim_foreign_name(self) -> bool:
+        """Somebody makes a Machine of the name that a foreign pool has, and takes it back in the end."""
+        name, labels = FOREIGN[0], {NAME_LABEL: "stranger", NAMESPACE_LABEL: "default"}
+        if self.lab.checker.by_hand:
+            return False
+        self.lab.checker.by_hand.add(name)
+        size = {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": [SIZE]}
+        body = {"metadata": {"name": name, "labels": labels}, "spec": {"requirements": [size]}}
+        self.lab.cluster.create(MACHINES, body)
+        self._intend(self._random.uniform(10, 4000), lambda: self._take_back(name))
+        return True
+
+    def _take_back(self, name: str) -> None:
+        with suppress(NotFound):
+            self.lab.cluster.delete(MACHINES, name)
 
     # --- the cloud
 

@@ -170,10 +170,7 @@ class Conservation:
         for text in self.unsettled():
             self._violated(f"not at rest: {text}")
         for stream in self._log.streams():
-            try:
-                self._fold(stream.stream)
-            except POISON as error:
-                self._violated(f"{stream.stream} cannot be folded: {error}")
+            self._fold(stream.stream)
         for finding in verify(self._log):
             self._violated(f"log: {finding}")
         machines = {each["metadata"]["name"] for each in self._all(MACHINES)}
@@ -209,9 +206,14 @@ class Conservation:
                 yield f"the story of {head.stream} is not over in the log"
 
     def machine(self, name: str) -> Machine:
-        """What the log says of a Machine."""
-        found = self._log.events(f"{_MACHINE_PREFIX}{name}")
-        return fold_machine([event for event in found if isinstance(event, MACHINE_EVENTS)])
+        """What the log says of a Machine; nothing where its stream cannot be folded, which is a violation."""
+        stream = f"{_MACHINE_PREFIX}{name}"
+        found = [event for event in self._log.events(stream) if isinstance(event, MACHINE_EVENTS)]
+        try:
+            return fold_machine(found)
+        except POISON as error:
+            self._violated(f"{stream} cannot be folded: {error}")
+            return Machine()
 
     def workspace(self, object_: Object) -> Workspace:
         """What the log says of this life of a Workspace."""
@@ -219,8 +221,12 @@ class Conservation:
         return self._workspace(f"workspace/{metadata['namespace']}/{metadata['name']}/{metadata['uid']}")
 
     def _workspace(self, stream: str) -> Workspace:
-        found = self._log.events(stream)
-        return fold_workspace([event for event in found if isinstance(event, WORKSPACE_EVENTS)])
+        found = [event for event in self._log.events(stream) if isinstance(event, WORKSPACE_EVENTS)]
+        try:
+            return fold_workspace(found)
+        except POISON as error:
+            self._violated(f"{stream} cannot be folded: {error}")
+            return Workspace()
 
     def _fold(self, stream: str) -> None:
         if stream.startswith(_MACHINE_PREFIX):

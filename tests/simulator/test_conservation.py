@@ -38,6 +38,7 @@ INTERFERENCE = [
         "delete_node",
         "delete_machine",
         "strip_finalizer",
+        "claim_foreign_name",
     )
 ]
 FAILED_LAUNCHES = [
