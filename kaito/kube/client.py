@@ -36,8 +36,8 @@ _LIST = msgspec.json.Decoder(_List)
 class KubeClient(KubeApi, WatchApi):
     """A real API server; safe to use from many threads. Made by `kaito.kube.connect`.
 
-    A single object without a namespace is looked for in ``default``. Every call is answered or given up
-    within some 40 seconds, and nothing is repeated.
+    A single object without a namespace is looked for in ``default``. A call ends after 5 seconds without a
+    connection or 35 without a word from the server, and nothing is repeated.
     """
 
     def __init__(self, transport: Transport) -> None:

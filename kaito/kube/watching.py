@@ -10,7 +10,6 @@ import contextlib
 import threading
 
 import msgspec
-from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from kaito.kube.answers import decoded
@@ -81,7 +80,9 @@ class HttpWatch(WatchStream):
             self._read_lines()
         except ApiError as found:
             error = found
-        except (HTTPError, OSError, ValueError, AttributeError) as found:
+        except Exception as found:
+            # Closing takes the connection away under the reader, which shows in many ways; and whatever
+            # else may come, it must not pass for an end by the server.
             error = broken(self._request, found)
         finally:
             self._response.close()

@@ -335,7 +335,10 @@ class KubeApiContract:
         created = served.create()
         label = {"labels": {"a": "b"}}
 
-        # The real server takes it for an attempt to change the UID.
+        # With a version, as our own patches are, it is a conflict everywhere; without one the real server
+        # takes it for an attempt to change the UID.
+        with pytest.raises(Conflict):
+            served.patch({"metadata": {"uid": OTHER_UID, "resourceVersion": "1", **label}})
         with pytest.raises((Conflict, Invalid)):
             served.patch({"metadata": {"uid": OTHER_UID, **label}})
         patched = served.patch({"metadata": {"uid": created["metadata"]["uid"], **label}})

@@ -244,6 +244,8 @@ def test_silent_server_is_given_up(server: Loopback, kubeconfig: Callable[..., P
 
     with pytest.raises(Unavailable, match="no answer in time"):
         client.get(PODS, "p")
+    with pytest.raises(Unavailable, match="no answer in time"):
+        client.open_watch(PODS)
 
 
 def test_refused_connection_is_unavailable(kubeconfig: Callable[..., Path]) -> None:

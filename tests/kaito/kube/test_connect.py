@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import stat
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from kaito.kube import connect
-from kaito.kube.access import InvalidKubeconfig
+from kaito.kube.access import SPARE_CONNECTIONS, InvalidKubeconfig
 from kaito.runtime.ports import PODS, Unavailable
 from tests.kaito.kube.certificates import Authority
 from tests.kaito.kube.conftest import TOKEN
@@ -138,6 +139,16 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_connections_are_sized_and_kept_alive(kubeconfig: Kubeconfig) -> None:
+    client = connect(kubeconfig(URL), workers=7)
+
+    settings = client._transport._identities.current().pool.connection_pool_kw
+
+    assert settings["maxsize"] == 7 + SPARE_CONNECTIONS
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in settings["socket_options"]
+    assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in settings["socket_options"]
 
 
 # Credentials

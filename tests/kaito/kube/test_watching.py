@@ -267,6 +267,18 @@ def test_lines_survive_any_chunks(server: Loopback, client: KubeClient, cuts: li
     assert found == ["a", "b", "ä", "d"]
 
 
+def test_server_that_forgets_the_end_is_given_up(
+    server: Loopback, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "GRACE_SECONDS", -0.9)
+    server.streams()
+
+    watch = client.open_watch(PODS, timeout_seconds=1)
+
+    with closing(watch), pytest.raises(Unavailable, match="no answer in time"):
+        watch.read(LONG)
+
+
 def test_large_object_arrives_whole(watch: watching.HttpWatch, stream: Stream) -> None:
     stream.send("ADDED", {"metadata": {"name": "large"}, "data": "x" * 1_000_000})
 
