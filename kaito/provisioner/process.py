@@ -75,6 +75,8 @@ def new_manager(api: LiveApi, pools: AgentPools, log: EventLog, clock: Clock, op
     controller = Controller("machine", informers.caches, keys_of, told.step, clock, workers=options.workers)
     informers.add_handler(controller.notice)
     told.wake = controller.add
+    for name in reconciler.unfinished():
+        controller.add(name)
     collector = Collector(api, pools, told.tell, clock)
     timer = Timer("collector", PERIOD, lambda: report(collector.collect(), **marks))
     return Manager(informers, [controller], [timer], clock)

@@ -98,6 +98,21 @@ def test_many_machines_get_one_pool_each(bench: Bench) -> None:
     assert sorted(bench.pools.calls) == [("create", name) for name in names]
 
 
+def test_next_process_ends_what_went_meanwhile(bench: Bench) -> None:
+    bench.cluster.create(MACHINES, a_machine())
+    first = bench.start()
+    until(bench.is_ready)
+    assert first.stop() == 0
+
+    bench.cluster.patch(MACHINES, NAME, {"metadata": {"finalizers": []}})
+    bench.cluster.delete(MACHINES, NAME)
+    bench.start()
+    until(lambda: bench.event_types()[-1:] == ["PoolRemoved"])
+
+    assert "MachineVanished" in bench.event_types()
+    assert bench.pools.list() == []
+
+
 def test_next_process_goes_on_from_log(bench: Bench) -> None:
     bench.cluster.create(MACHINES, a_machine())
     first = bench.start()
