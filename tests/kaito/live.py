@@ -47,9 +47,14 @@ class LiveCluster:
         self.writes: list[tuple[str, str]] = []
         self.failing: dict[str, list[Exception]] = {}
         self.watched: dict[Resource, list[str]] = {}
+        self.closed = False
 
     def __getattr__(self, verb: str) -> Any:
         return partial(self._call, verb)
+
+    def close(self) -> None:
+        """As a client of a real cluster is closed."""
+        self.closed = True
 
     def _call(self, verb: str, *arguments: Any, **options: Any) -> Any:
         with self.changed:
@@ -145,6 +150,7 @@ class ScriptedPools:
         self._lock = Lock()
         self._pools: dict[str, Pool] = {}
         self.calls: list[tuple[str, str]] = []
+        self.closed = False
         self.gate, self.waiting = Event(), Event()
         self.gate.set()
 
@@ -156,6 +162,9 @@ class ScriptedPools:
             self.add(spec.name, spec.tags, spec.labels)
         self._cluster.create(NODES, a_node(spec.name, spec.labels))
         return Operation(url=f"/operations/{spec.name}")
+
+    def close(self) -> None:
+        self.closed = True
 
     def add(self, name: str, tags: Any = (), labels: Any = ()) -> None:
         """A pool that is there."""
