@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)
 
 
 class KlogLines(logging.Formatter):
@@ -85,4 +85,5 @@ def _plain(value: Any) -> str:
     """A bare word as it is, anything else as JSON, so that no value can begin a line or a field."""
     if isinstance(value, str) and value.isprintable() and value and not set(value) & set(' "=\\'):
         return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if text.isprintable() else json.dumps(value, default=str)
