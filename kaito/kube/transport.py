@@ -8,6 +8,7 @@ followed: the credentials are for this server alone.
 from __future__ import annotations
 
 import ssl
+from http.client import HTTPException
 from importlib import metadata
 
 import msgspec
@@ -145,6 +146,9 @@ def broken(request: Request, error: Exception) -> ApiError:
 
 def _root(error: BaseException) -> BaseException:
     """What the operating system or the protocol said; the errors around it name addresses and objects."""
+    root = error
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return error
+        if isinstance(error, (OSError, HTTPException)):
+            root = error
+    return root

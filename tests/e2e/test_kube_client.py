@@ -7,12 +7,14 @@ import re
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from random import Random
 
 import pytest
 
 from kaito.kube import connect
 from kaito.kube.client import KubeClient
 from kaito.kube.watching import HttpWatch
+from kaito.runtime.cache import Added, Deleted, Replaced
 from kaito.runtime.ports import (
     MACHINES,
     PODDISRUPTIONBUDGETS,
@@ -27,7 +29,7 @@ from kaito.runtime.ports import (
     Unavailable,
     WatchNotification,
 )
-from kaito.runtime.reflector import error_of_status
+from kaito.runtime.reflector import List, Reflector, Watch, error_of_status
 from tests.contracts.test_kube_api import FINALIZER, KubeApiContract, Served, version
 from tests.e2e.control_plane import ControlPlane
 
@@ -175,6 +177,35 @@ def test_forgotten_page_is_gone(served: Served, server: ControlPlane) -> None:
 
     with pytest.raises(Gone, match="continue parameter is too old"):
         served.api.list(WORKSPACES, served.namespace, limit=1, continue_=token)
+
+
+def test_reflector_follows_the_server(served: Served, server: ControlPlane) -> None:
+    """The driver's part by hand: list, watch, and list again once the version is forgotten."""
+    reflector = Reflector(Random("e2e"))
+    served.create("a")
+
+    def listed() -> list[str]:
+        action = reflector.next_action(0.0)
+        assert isinstance(action, List)
+        page = served.api.list(
+            WORKSPACES, served.namespace, limit=action.limit, resource_version=action.resource_version
+        )
+        (replaced,) = reflector.on_list_page(page, 0.0)
+        assert isinstance(replaced, Replaced)
+        return [item["metadata"]["name"] for item in replaced.items]
+
+    assert listed() == ["a"]
+    action = reflector.next_action(0.0)
+    assert isinstance(action, Watch)
+    with closing(opened(served, action.resource_version, timeout_seconds=action.timeout_seconds)) as watch:
+        served.create("b")
+        served.api.delete(WORKSPACES, "a", served.namespace)
+        deltas = reflector.on_notifications(read_up_to(watch, 2), 1.0)
+    assert [type(each) for each in deltas] == [Added, Deleted]
+
+    reflector.on_watch_ended(2.0, Gone("too old resource version"))
+    reflector.next_action(2.0)
+    assert reflector.next_action(1000.0) == List(reflector.resource_version, 0, attempt=3)
 
 
 def test_closing_wakes_a_watch_over_tls(served: Served) -> None:
