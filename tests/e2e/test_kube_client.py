@@ -30,7 +30,9 @@ from kaito.runtime.ports import (
     WatchNotification,
 )
 from kaito.runtime.reflector import List, Reflector, Watch, error_of_status
-from tests.contracts.test_kube_api import FINALIZER, KubeApiContract, Served, version
+from tests.contracts.kube_api import FINALIZER, Served, version
+from tests.contracts.test_kube_api import ReadsAndWrites
+from tests.contracts.test_kube_api_deletion import Deletions
 from tests.e2e.control_plane import ControlPlane
 
 pytestmark = pytest.mark.real_server
@@ -62,7 +64,11 @@ def served(server: ControlPlane, client: KubeClient, request: pytest.FixtureRequ
     return Served(client, namespace, PODDISRUPTIONBUDGETS if newest else OLD_BUDGETS)
 
 
-class TestRealServer(KubeApiContract):
+class TestReadsAndWrites(ReadsAndWrites):
+    pass
+
+
+class TestDeletions(Deletions):
     pass
 
 
