@@ -41,11 +41,7 @@ INTERFERENCE = [
         "claim_foreign_name",
     )
 ]
-FAILED_LAUNCHES = [
-    f"PoolCreationFailed: {reason}"
-    for reason in BlockedReason
-    if reason is not BlockedReason.CONFIGURATION_INVALID
-]
+FAILED_LAUNCHES = [f"PoolCreationFailed: {reason}" for reason in BlockedReason]
 SEEN = [
     f"seen: {event}"
     for event in (

@@ -10,7 +10,7 @@ from kaito.runtime.ports import WORKSPACES
 from simulator.faults import Family, OneFault, Port
 from tests.simulator.campaigns import MINUTE, Laboratory, a_workspace, calm, condition, puts
 
-FATES = (Family.CRASH_BEFORE, Family.CRASH_AFTER, Family.ANSWER_LOST, Family.CALL_LOST)
+FATES = (Family.CRASH_BEFORE, Family.CRASH_AFTER, Family.ANSWER_LOST)
 
 
 def _life(plan: OneFault) -> Laboratory:
