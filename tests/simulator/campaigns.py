@@ -9,9 +9,10 @@ from typing import Any
 from kaito.runtime.ports import MACHINES, WORKSPACES, Object
 from kaito.runtime.settings import Settings
 from kaito.runtime.translation import conditions_of
-from simulator.chaos import FAMILY, FOREIGN, SIZE, a_workspace
+from simulator.bad_clouds import FAMILY, FOREIGN, SIZE
 from simulator.faults import Family, OneFault, Plan
 from simulator.laboratory import Laboratory
+from simulator.people import a_workspace
 from tests.simulator.worlds import a_machine
 
 __all__ = [
