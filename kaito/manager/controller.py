@@ -7,7 +7,7 @@ idle worker waits for a key or for the time at which a delayed one is due, never
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Condition, Thread
 from typing import Generic, TypeVar
 
@@ -37,6 +37,7 @@ class Controller(Generic[K]):
         caches: What ``keys_of`` looks at.
         keys_of: From a change to the keys it concerns.
         reconcile: Called with one key at a time in each worker; it must not wait for the world.
+        unfinished: Keys to look at once at the start: what went while nobody watched is in no cache.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class Controller(Generic[K]):
         *,
         workers: int = 1,
         limiter: RateLimiter | None = None,
+        unfinished: Callable[[], Iterable[K]] = tuple,
     ) -> None:
         self.name = name
         self._caches = caches
         self._keys_of = keys_of
         self._reconcile = reconcile
+        self._unfinished = unfinished
         self._clock = clock
         self._queue: WorkQueue[K] = WorkQueue(limiter)
         self._changed = Condition()
@@ -85,8 +88,13 @@ class Controller(Generic[K]):
 
         Args:
             failed: Told when a reconcile finds that another leader has written.
+
+        Raises:
+            LogUnavailable: The log cannot say what is unfinished; no worker was started.
         """
         self._failed = failed
+        for key in self._unfinished():
+            self.add(key)
         for thread in self._threads:
             thread.start()
 

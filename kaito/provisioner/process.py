@@ -72,7 +72,15 @@ def new_manager(api: LiveApi, pools: AgentPools, log: EventLog, clock: Clock, op
     streams = Streams(narrated, fold, MACHINE_EVENTS, options.identity)
     reconciler = MachineReconciler(api, observer, streams, executor, clock)
     told = Told(reconciler.reconcile, clock)
-    controller = Controller("machine", informers.caches, keys_of, told.step, clock, workers=options.workers)
+    controller = Controller(
+        "machine",
+        informers.caches,
+        keys_of,
+        told.step,
+        clock,
+        workers=options.workers,
+        unfinished=reconciler.unfinished,
+    )
     informers.add_handler(controller.notice)
     told.wake = controller.add
     for name in reconciler.unfinished():

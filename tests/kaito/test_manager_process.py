@@ -127,6 +127,22 @@ def test_next_process_goes_on_from_log(bench: Bench) -> None:
     assert bench.event_types().count("PoolCreationRequested") == 1
 
 
+def test_machine_that_went_unwatched_is_finished(bench: Bench) -> None:
+    bench.cluster.create(MACHINES, a_machine())
+    first = bench.start()
+    until(bench.is_ready)
+    first.stop()
+    bench.cluster.patch(MACHINES, NAME, {"metadata": {"finalizers": None}})
+    bench.cluster.delete(MACHINES, NAME)
+    assert bench.is_gone()
+
+    bench.start()
+    until(lambda: "PoolRemoved" in bench.event_types())
+
+    assert bench.pools.calls == [("create", NAME), ("delete", NAME)]
+    assert bench.pools.list() == []
+
+
 def test_stop_lets_call_under_way_end(bench: Bench) -> None:
     bench.pools.gate.clear()
     running = bench.start()
