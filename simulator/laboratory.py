@@ -90,11 +90,14 @@ class Laboratory:
     def _build_operator(
         self, api: Cluster, engine: Engine, log: EventLog, pools: AgentPools, generators: Generators
     ) -> Controller[Any]:
-        return Operator(api, engine, log, _catalogue(), self._settings, generators)
+        operator = Operator(api, engine, log, _catalogue(), self._settings, generators)
+        operator.resume()
+        return operator
 
     def _build_provisioner(
         self, api: Cluster, engine: Engine, log: EventLog, pools: AgentPools, generators: Generators
     ) -> Controller[Any]:
         provisioner = Provisioner(api, engine, log, pools, self._settings, generators)
+        provisioner.resume()
         provisioner.collect_regularly()
         return provisioner

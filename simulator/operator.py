@@ -47,8 +47,11 @@ class Operator(Controller[WorkspaceKey]):
         self._repository = Repository(log)
         self.reconcile = Reconciler(cluster, observer, self._repository, executor, engine).reconcile
 
-    def start(self) -> None:
-        super().start()
+    def resume(self) -> None:
+        """Take up what the log has left open, as a process does that starts anew on its own cluster.
+
+        Not for a log that holds runs on other clusters: their Workspaces would look deleted.
+        """
         for key in self._repository.open_keys():
             self.add(key)
 
@@ -75,8 +78,8 @@ class Provisioner(Controller[str]):
         self.reconcile = self._reconciler.reconcile
         self.collector = Collector(cluster, pools, self._tell, engine)
 
-    def start(self) -> None:
-        super().start()
+    def resume(self) -> None:
+        """Take up what the log has left open; see `Operator.resume`."""
         for name in self._reconciler.unfinished():
             self.add(name)
 

@@ -176,3 +176,16 @@ def test_other_seed_gives_other_times() -> None:
     first, second = (Run(profile=load("aks-gpu"), seed=seed).log.read_all() for seed in (1, 2))
 
     assert [r.event.at for r in first] != [r.event.at for r in second]
+
+
+def test_log_of_an_earlier_world_is_left_alone() -> None:
+    engine = Engine(START)
+    log = MemoryEventLog(engine.now)
+    first = Scenario(workspaces=(_falcon("first"),), profile=load("reference-run"))
+    Replication(first, log, load_catalogue(), engine=engine).run()
+    before = [(head.stream, head.version) for head in log.streams()]
+
+    later = Scenario(workspaces=(_falcon("later"),), profile=load("reference-run"), seed=2)
+    Replication(later, log, load_catalogue(), engine=Engine(START)).run()
+
+    assert [(head.stream, head.version) for head in log.streams()][: len(before)] == before
