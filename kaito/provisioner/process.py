@@ -83,8 +83,6 @@ def new_manager(api: LiveApi, pools: AgentPools, log: EventLog, clock: Clock, op
     )
     informers.add_handler(controller.notice)
     told.wake = controller.add
-    for name in reconciler.unfinished():
-        controller.add(name)
     collector = Collector(api, pools, told.tell, clock)
     timer = Timer("collector", PERIOD, lambda: report(collector.collect(), **marks))
     return Manager(informers, [controller], [timer], clock)
