@@ -6,6 +6,7 @@ so a Workspace made anew never inherits a Machine, and what an earlier life left
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta
 
 import msgspec
@@ -19,8 +20,7 @@ from kaito.runtime.streams import POISON, Loaded
 from kaito.runtime.translation import status_view
 from kaito.runtime.workqueue import Outcome
 from statemachine.commands import WriteStatus
-from statemachine.events import WorkspaceEvent
-from statemachine.lifecycle import step
+from statemachine.lifecycle import Step, step
 from statemachine.state import Condition, ConditionStatus, ConditionType, Stage, Workspace
 from store.errors import LogUnavailable, WrongExpectedVersion
 
@@ -59,7 +59,7 @@ class Reconciler:
         self._repository = repository
         self._executor = executor
         self._clock = clock
-        self._count = 0
+        self._numbers = itertools.count(1)
 
     def reconcile(self, key: WorkspaceKey) -> Reconciled:
         """Step every life of this name once. It never waits, and what the world did is never raised.
@@ -67,12 +67,12 @@ class Reconciler:
         Raises:
             StaleEpoch: Another leader has written; this process must stop acting.
         """
-        self._count += 1
+        cause = f"reconcile {next(self._numbers)}"
         now = self._clock.now()
         wakes: list[datetime] = []
         try:
             for uid in self._lives(key):
-                wake = self._reconcile_life(key, uid, now)
+                wake = self._reconcile_life(key, uid, now, cause)
                 if wake is not None:
                     wakes.append(wake)
         except WrongExpectedVersion as error:
@@ -96,7 +96,7 @@ class Reconciler:
         current = object_["metadata"]["uid"] if object_ is not None else None
         return [uid for uid in lives if uid != current] + ([current] if current else [])
 
-    def _reconcile_life(self, key: WorkspaceKey, uid: str, now: datetime) -> datetime | None:
+    def _reconcile_life(self, key: WorkspaceKey, uid: str, now: datetime, cause: str) -> datetime | None:
         object_ = self._observer.current(key)
         mine = object_ if object_ is not None and object_["metadata"]["uid"] == uid else None
         target = WorkspaceTarget(key, uid, mine)
@@ -109,7 +109,7 @@ class Reconciler:
             return now + LAGGING_RETRY
         view = self._observer.observe(key, uid, loaded.state)
         stepped = step(loaded.state, view, now)
-        loaded = self._append(key, uid, loaded, stepped.events, stepped.state)
+        loaded = self._append(key, uid, loaded, stepped, cause)
         wake = stepped.wake_at
         for command in stepped.commands:
             outcome = self._executor.execute(command, target)
@@ -117,7 +117,7 @@ class Reconciler:
                 continue
             then = self._clock.now()
             recorded = step(loaded.state, outcome, then)
-            loaded = self._append(key, uid, loaded, recorded.events, recorded.state)
+            loaded = self._append(key, uid, loaded, recorded, cause)
             if recorded.events:
                 wake = then  # what follows from it is decided on the next picture, at once
         return wake
@@ -131,20 +131,10 @@ class Reconciler:
         return bool(found["metadata"].get("uid") == uid)
 
     def _append(
-        self,
-        key: WorkspaceKey,
-        uid: str,
-        loaded: Loaded[Workspace],
-        events: tuple[WorkspaceEvent, ...],
-        state: Workspace,
+        self, key: WorkspaceKey, uid: str, loaded: Loaded[Workspace], stepped: Step, cause: str
     ) -> Loaded[Workspace]:
         return self._repository.append(
-            key,
-            uid,
-            events,
-            state,
-            expected_version=loaded.version,
-            cause=f"reconcile {self._count}",
+            key, uid, stepped.events, stepped.state, expected_version=loaded.version, cause=cause
         )
 
     def _set_aside(self, target: WorkspaceTarget, error: Exception) -> None:

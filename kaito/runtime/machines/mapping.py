@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kaito.runtime.cache import ObjectStore, labels_of
-from kaito.runtime.machines.keys import POOL_LABEL
+from kaito.runtime.machines.keys import NAME_LABEL, POOL_LABEL
 from kaito.runtime.machines.observer import is_ours
 from kaito.runtime.machines.translation import machine_node, machine_object, node_pod
 from kaito.runtime.ports import MACHINES, NODES, PODS, Object, Resource
@@ -51,7 +51,9 @@ def _names(resource: Resource, object_: Object, caches: Mapping[Resource, Object
         return [object_["metadata"]["name"]] if is_ours(object_) else []
     if resource is NODES:
         pool = labels_of(object_).get(POOL_LABEL)
-        return [pool] if pool and caches[MACHINES].get(pool) is not None else []
+        # A node with our label may outlive its Machine, whose last steps wait for it to go.
+        ours = NAME_LABEL in labels_of(object_) or (pool and caches[MACHINES].get(pool) is not None)
+        return [pool] if pool and ours else []
     return _draining(object_, caches)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 
 from kaito.runtime.machines.executor import MachineExecutor
@@ -39,7 +40,7 @@ class MachineReconciler:
         self._streams = streams
         self._executor = executor
         self._clock = clock
-        self._count = 0
+        self._numbers = itertools.count(1)
 
     def unfinished(self) -> list[str]:
         """Machines whose story is not over in the log, by name.
@@ -69,9 +70,9 @@ class MachineReconciler:
         Raises:
             StaleEpoch: Another leader has written; this process must stop acting.
         """
-        self._count += 1
+        cause = f"reconcile {next(self._numbers)}"
         try:
-            return self._reconcile(name, told, self._clock.now())
+            return self._reconcile(name, told, self._clock.now(), cause)
         except WrongExpectedVersion as error:
             return Reconciled(Outcome.REQUEUE, error=str(error))
         except LogUnavailable as error:
@@ -85,18 +86,18 @@ class MachineReconciler:
         except POISON as error:
             return Reconciled(Outcome.TERMINAL_ERROR, error=str(error))
 
-    def _reconcile(self, name: str, told: MachineObservation | None, now: datetime) -> Reconciled:
+    def _reconcile(self, name: str, told: MachineObservation | None, now: datetime, cause: str) -> Reconciled:
         stream = stream_of(name)
         loaded = self._streams.load(stream)
         if told is not None:
-            loaded = self._record(stream, loaded, step(loaded.state, told, now))
+            loaded = self._record(stream, loaded, step(loaded.state, told, now), cause)
         object_ = self._object(name, loaded.state)
         if object_ is None and not loaded.version:
             return Reconciled(Outcome.SUCCESS)
         picture = self._observer.observe(name, object_, now)
         stepped = step(loaded.state, picture, now)
-        loaded = self._record(stream, loaded, stepped)
-        wake = self._act(stream, loaded, stepped, object_)
+        loaded = self._record(stream, loaded, stepped, cause)
+        wake = self._act(stream, loaded, stepped, object_, cause)
         if loaded.state.is_over and not stepped.commands:
             self._streams.forget(stream)
             self._observer.forget(name)
@@ -116,10 +117,15 @@ class MachineReconciler:
         return live if is_ours(live) else None
 
     def _act(
-        self, stream: str, loaded: Loaded[Machine], stepped: MachineStep, object_: Object | None
+        self,
+        stream: str,
+        loaded: Loaded[Machine],
+        stepped: MachineStep,
+        object_: Object | None,
+        cause: str,
     ) -> datetime | None:
         """Execute the commands in order, record what came of each, and say when to look again."""
-        name = stream.removeprefix("machine/")
+        name = stream.removeprefix(STREAM_PREFIX)
         target = Target(MACHINES, name, loaded.state.uid, object_)
         wake = stepped.wake_at
         for command in stepped.commands:
@@ -127,23 +133,21 @@ class MachineReconciler:
             then = self._clock.now()
             if isinstance(command, _READS):
                 self._observer.polled(name, then)
-            if outcome is not None and self._note(stream, outcome, then):
+            if outcome is not None and self._note(stream, outcome, then, cause):
                 wake = then  # what follows from it is decided on the next picture, at once
         return wake
 
-    def _note(self, stream: str, outcome: MachineOutcome, now: datetime) -> bool:
+    def _note(self, stream: str, outcome: MachineOutcome, now: datetime, cause: str) -> bool:
         loaded = self._streams.load(stream)
         recorded = step(loaded.state, outcome, now)
-        self._record(stream, loaded, recorded)
+        self._record(stream, loaded, recorded, cause)
         return bool(recorded.events)
 
-    def _record(self, stream: str, loaded: Loaded[Machine], stepped: MachineStep) -> Loaded[Machine]:
+    def _record(
+        self, stream: str, loaded: Loaded[Machine], stepped: MachineStep, cause: str
+    ) -> Loaded[Machine]:
         return self._streams.append(
-            stream,
-            stepped.events,
-            stepped.state,
-            expected_version=loaded.version,
-            cause=f"reconcile {self._count}",
+            stream, stepped.events, stepped.state, expected_version=loaded.version, cause=cause
         )
 
 
