@@ -19,7 +19,7 @@ from kaito.api.errors import InputError
 from kaito.api.loading import load_documents, repeated_names
 from kaito.catalogue import Catalogue, load_catalogue
 from kaito.problems import Problem
-from kaito.runtime.keys import WorkspaceKey, stream_prefix
+from kaito.runtime.keys import STREAM_PREFIX, WorkspaceKey
 from kaito.runtime.ports import Object
 from kaito.runtime.settings import Settings
 from kaito.runtime.translation import conditions_of
@@ -76,7 +76,7 @@ def run(request: Request) -> int:
             profile=profile,
             settings=settings,
             azure=_azure(request.azure),
-            seed=_seed(request.seed, log, creation_keys(workspaces)),
+            seed=_seed(request.seed, log),
             horizon=request.horizon,
             delete_after=request.delete_after,
         )
@@ -125,9 +125,9 @@ def _azure(name: str) -> AzureScenario:
         raise Problem(f"--azure {error}") from error
 
 
-def _seed(seed: int, log: EventLog, keys: Sequence[WorkspaceKey]) -> int | str:
-    """The seed, and the number of the run where the log holds earlier runs: each is a life of its own."""
-    earlier = max(len(log.streams(stream_prefix(key))) for key in keys)
+def _seed(seed: int, log: EventLog) -> int | str:
+    """The seed, and a number of its own where the log holds other worlds: no UID may occur in two."""
+    earlier = len(log.streams(STREAM_PREFIX))
     return f"{seed}/{earlier + 1}" if earlier else seed
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from kaito import cli
+from kaito.clock import WallClock
+from store.opening import open_log
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "falcon-7b-instruct.yaml"
 REFERENCE = ("--profile", "reference-run")
@@ -62,6 +64,18 @@ def test_second_run_in_one_log_is_another_life(tmp_path: Path) -> None:
     assert _simulate(*REFERENCE, log=log) == 0
 
     assert cli.run(["log", "verify", "--log", log]) == 0
+
+
+def test_other_workspace_in_one_log_shares_no_machine(tmp_path: Path) -> None:
+    log, other = f"sqlite:///{tmp_path}/log.db", tmp_path / "other.yaml"
+    other.write_text(MANIFEST.replace("name: workspace-falcon-7b-instruct", "name: another"))
+    assert _simulate(*REFERENCE, log=log) == 0
+
+    assert cli.run(["simulate", str(other), "--log", log, *REFERENCE]) == 0
+
+    with open_log(log, WallClock().now, create=False) as opened:
+        machines = [head.stream for head in opened.streams("machine/")]
+    assert len(machines) == 2
 
 
 def test_plot_is_drawn(tmp_path: Path) -> None:
