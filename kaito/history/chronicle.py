@@ -30,6 +30,8 @@ MACHINES = "machine/"
 class Provision(msgspec.Struct, frozen=True):
     """What the provisioner's stream of one Machine tells; None for what it does not tell (yet)."""
 
+    step: str = ""
+    """What the provisioner does on the way to a usable node; empty when it says nothing of it."""
     launched_at: datetime | None = None
     deletion_at: datetime | None = None
     node_removed_at: datetime | None = None
@@ -152,10 +154,20 @@ def _folded(record: Record, state: Workspace) -> Workspace:
 def _told(known: Provision, event: StoredEvent) -> Provision:
     at = event.at
     match event:
+        case mev.MachineAccepted():
+            return Provision()  # a name may have several lives
+        case mev.PoolCreationRequested():
+            return Provision(step="pool creation")
+        case mev.PoolCreationFailed() | mev.PoolCreationTimedOut() | mev.PoolVanished():
+            return msgspec.structs.replace(known, step="before the next attempt")
         case mev.MachineLaunchCompleted():
-            return msgspec.structs.replace(known, launched_at=at)
+            return msgspec.structs.replace(known, launched_at=at, step="registration")
+        case mev.NodeRegistered():
+            return msgspec.structs.replace(known, step="initialization")
+        case mev.NodeInitialized():
+            return msgspec.structs.replace(known, step="")
         case mev.PoolDeletionRequested():
-            return msgspec.structs.replace(known, deletion_at=known.deletion_at or at)
+            return msgspec.structs.replace(known, deletion_at=known.deletion_at or at, step="pool deletion")
         case mev.NodeRemoved():
             return msgspec.structs.replace(known, node_removed_at=at)
         case mev.MachineRemoved():

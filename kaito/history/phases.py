@@ -222,7 +222,7 @@ def _step(moment: Moment) -> str:
     if state.stage is not Stage.LIVE:
         return _deletion_step(moment)
     if state.waiting and state.slots:
-        return _machine_step(slowest(moment))
+        return _machine_step(slowest(moment)) or _provider_step(moment)
     if state.inference_ready.status is ConditionStatus.FALSE:
         timed_out = state.inference_ready.reason == InferenceReason.FAILED
         return "timed out" if timed_out else state.inference_ready.reason
@@ -237,6 +237,12 @@ def _machine_step(slot: Slot) -> str:
     if slot.trouble:
         return str(slot.trouble)
     return "slow" if slot.slow else ""
+
+
+def _provider_step(moment: Moment) -> str:
+    """What the provisioner of the slowest Machine is at, where its stream tells."""
+    provision = moment.provisions.get(slowest(moment).machine)
+    return f"machine: {provision.step}" if provision is not None and provision.step else ""
 
 
 def _deletion_step(moment: Moment) -> str:

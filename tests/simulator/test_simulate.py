@@ -191,3 +191,18 @@ def test_profile_number_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads(capsys.readouterr().out)
     ready = [c for c in summary["workspaces"][0]["conditions"] if c["type"] == "MachineReady"][-1]
     assert ready["after_seconds"] < 60
+
+
+def test_timeline_shows_what_the_provider_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario, log = tmp_path / "azure.yaml", f"sqlite:///{tmp_path}/log.db"
+    fault = "{kind: fail, code: AllocationFailed, message: no capacity}"
+    scenario.write_text(f"name: once\nsummary: once\nscript:\n  - {{verb: put, fault: {fault}}}\n")
+    assert _simulate(*REFERENCE, "--azure", str(scenario), "--horizon", "6h", log=log) == 0
+    capsys.readouterr()
+
+    assert cli.run(["timeline", "workspace-falcon-7b-instruct", "--log", log, "-o", "json"]) == 0
+
+    (launching, *_) = json.loads(capsys.readouterr().out)["phases"]
+    steps = [step["name"] for step in launching["steps"]]
+    assert "machine: pool creation" in steps
+    assert "blocked: InsufficientCapacity" in steps
