@@ -7,7 +7,7 @@ gone.
 from __future__ import annotations
 
 from kaito.runtime.ports import NODES, PODS, Object
-from simulator.instance_types import GPUS, virtual_cpus
+from simulator.instance_types import gpus, virtual_cpus
 from simulator.process import Surroundings, is_true, key, labels, timestamp
 
 GPU = "nvidia.com/gpu"
@@ -111,7 +111,7 @@ class GpuPlugin:
 
     def _awaits_plugin(self, node: Object) -> bool:
         selected = MACHINE_TYPE in labels(node) and PROVISIONER in labels(node)
-        has_gpus = GPUS.get(instance_type_of(node), 0) > 0
+        has_gpus = gpus(instance_type_of(node)) > 0
         return selected and has_gpus and is_true(node, "Ready") and not allocatable_gpus(node)
 
     def _offer(self, name: str) -> None:
@@ -119,8 +119,10 @@ class GpuPlugin:
         node = self._in.get(NODES, name)
         if node is None or not self._awaits_plugin(node):
             return
-        gpus = {GPU: str(GPUS[instance_type_of(node)])}
-        self._in.patch(NODES, name, {"status": {"capacity": gpus, "allocatable": gpus}}, subresource="status")
+        offered = {GPU: str(gpus(instance_type_of(node)))}
+        self._in.patch(
+            NODES, name, {"status": {"capacity": offered, "allocatable": offered}}, subresource="status"
+        )
 
 
 class PodGarbageCollector:

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from kaito.runtime.pools import PoolState
+from simulator import instance_types
 from simulator.azure.refusals import Complaint
 from simulator.azure.requests import Requested
 from simulator.azure.scenario import ClusterIdentity
 from simulator.azure.sizes import cores_of
-from simulator.instance_types import GPUS
 
 Document: TypeAlias = dict[str, Any]
 Oddity = Literal["", "no-properties", "odd-state"]
@@ -51,7 +51,7 @@ class Vm:
 
     @property
     def gpus(self) -> int:
-        return GPUS.get(self.size, 0)
+        return instance_types.gpus(self.size)
 
     def gpu_seconds(self, until: datetime) -> float:
         """GPU-seconds billed up to a time."""
