@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kaito.runtime.machines.collector import Collector
 from kaito.runtime.machines.executor import MachineExecutor
@@ -247,6 +248,16 @@ def test_orphan_pool_goes_after_two_looks() -> None:
     assert (first, second) == ([], [NAME])
     bench.pass_time(minutes=5)
     assert bench.pools() == []
+
+
+def test_pool_that_lost_our_tag_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    _orphan(bench)
+    untagged = replace(bench.arm.get(NAME), tags={})
+    monkeypatch.setattr(bench.arm, "get", lambda name: untagged)
+
+    assert _rounds(bench, 4) == []
+    assert bench.pools() == [NAME]
 
 
 def test_failed_list_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

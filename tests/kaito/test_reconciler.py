@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from kaito.catalogue import load_catalogue
+from kaito.runtime.executor import Executor, WorkspaceTarget
 from kaito.runtime.keys import FINALIZER, stream_of
 from kaito.runtime.ports import (
     DEPLOYMENTS,
@@ -19,9 +21,12 @@ from kaito.runtime.ports import (
     Throttled,
     Unavailable,
 )
+from kaito.runtime.settings import Settings
 from kaito.runtime.workqueue import Outcome
 from simulator.cluster import Cluster
+from statemachine.commands import CreateMachine
 from statemachine.events import NodeBecameUsable
+from statemachine.observations import Result
 from store.errors import LogUnavailable
 from tests.kaito.reconciling import KEY, START, Bench
 
@@ -193,6 +198,23 @@ def test_deletion_behind_stale_cache_buys_nothing() -> None:
     bench.reconcile(sync=False)
 
     assert bench.machines() == []
+
+
+def test_parent_is_read_live_before_creation() -> None:
+    bench = Bench()
+    bench.apply_workspace()
+    bench.reconcile()
+    held = bench.workspace()
+    executor = Executor(bench.api, load_catalogue(), Settings(), bench.clock)
+    bench.cluster.delete(WORKSPACES, KEY.name, KEY.namespace)
+    before = bench.machine_names()
+
+    target = WorkspaceTarget(KEY, held["metadata"]["uid"], held)
+    outcome = executor.execute(CreateMachine(slot=0, attempt=2, machine="ws000000002"), target)
+
+    assert outcome is not None
+    assert outcome.result is Result.NOT_FOUND
+    assert bench.machine_names() == before
 
 
 def test_machine_makes_node_and_workload() -> None:
