@@ -272,6 +272,12 @@ class FaultyLog:
         family = self._plan.strike(Port.LOG, changes=True)
         return _through(family, lambda: self._log.append(stream, events, **options), _log_error)
 
+    def lead(self, family: str, epoch: int) -> None:
+        self._log.lead(family, epoch)
+
+    def highest_epoch(self, family: str) -> int:
+        return self._log.highest_epoch(family)
+
     def read(self, stream: str, *, after: int = 0) -> list[Record]:
         return self._log.read(stream, after=after)
 

@@ -29,7 +29,7 @@ class WrongExpectedVersion(StoreError):
 
 class StaleEpoch(StoreError):
     def __init__(self, epoch: int, highest: int) -> None:
-        super().__init__(f"epoch {epoch} is over: epoch {highest} has written")
+        super().__init__(f"epoch {epoch} is over: epoch {highest} leads")
         self.epoch = epoch
         self.highest = highest
 

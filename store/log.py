@@ -16,12 +16,11 @@ from typing import Any
 
 import msgspec
 
-from store import schema
 from store.codec import EVENTS, Codec
 from store.database import Database
 from store.envelope import GENESIS, Batch, Row, batch, record, seal
 from store.errors import LinesRefused, StaleEpoch, StoreError, UndecodableEvent, WrongExpectedVersion
-from store.records import Appended, History, Record, StoredEvent, StreamHead
+from store.records import Appended, History, Record, StoredEvent, StreamHead, family_of
 from store.statements import Statement, Statements
 
 PAGE = 1000
@@ -74,7 +73,8 @@ class SqlEventLog:
         """
         new = batch(self.codec, stream, events, expected_version, command_id)
         with self.database.writing() as cursor:
-            position, highest, version, last_hash = self._tip(cursor, stream)
+            family = family_of(stream)
+            position, highest, version, last_hash = self._tip(cursor, family, stream)
             if epoch < highest:
                 raise StaleEpoch(epoch, highest)
             if version != expected_version:
@@ -93,8 +93,16 @@ class SqlEventLog:
             )
             self._insert(cursor, rows)
             if epoch > highest:
-                self._raise_fence(cursor, epoch)
+                self._raise_fence(cursor, family, epoch)
         return Appended(rows[-1].version, rows[-1].position)
+
+    def lead(self, family: str, epoch: int) -> None:
+        with self.database.writing() as cursor:
+            highest = self._totals(cursor, family)[1]
+            if epoch < highest:
+                raise StaleEpoch(epoch, highest)
+            if epoch > highest:
+                self._raise_fence(cursor, family, epoch)
 
     def extend(self, rows: Iterable[Row]) -> int:
         """Take in rows of another log, from its position 1 on, and return how many were new.
@@ -115,9 +123,9 @@ class SqlEventLog:
             fresh = incoming[known:]
             if fresh:
                 self._insert(cursor, fresh)
-                epoch = max(row.epoch for row in fresh)
-                if epoch > self._totals(cursor)[1]:
-                    self._raise_fence(cursor, epoch)
+                for family, epoch in highest_epochs((row.stream, row.epoch) for row in fresh).items():
+                    if epoch > self._totals(cursor, family)[1]:
+                        self._raise_fence(cursor, family, epoch)
         return len(fresh)
 
     def _insert(self, cursor: Any, rows: Sequence[Row]) -> None:
@@ -126,23 +134,23 @@ class SqlEventLog:
         else:
             self._sql.add.run_many(cursor, rows)
 
-    def _raise_fence(self, cursor: Any, epoch: int) -> None:
-        self._sql.raise_epoch.run(cursor, (epoch, schema.FENCE))
+    def _raise_fence(self, cursor: Any, family: str, epoch: int) -> None:
+        self._sql.raise_epoch.run(cursor, (epoch, family))
         if cursor.rowcount == 0:
-            self._sql.first_epoch.run(cursor, (epoch, schema.FENCE))
+            self._sql.first_epoch.run(cursor, (epoch, family))
 
-    def _tip(self, cursor: Any, stream: str) -> tuple[int, int, int, str]:
-        """Last position and highest epoch of the log, version and hash of the stream."""
-        self._sql.tip.run(cursor, (stream,))
+    def _tip(self, cursor: Any, family: str, stream: str) -> tuple[int, int, int, str]:
+        """Last position of the log, highest epoch of the family, version and hash of the stream."""
+        self._sql.tip.run(cursor, (family, stream))
         found = cursor.fetchone()
         if found is None:
-            return *self._totals(cursor), 0, GENESIS
+            return *self._totals(cursor, family), 0, GENESIS
         position, epoch, version, last_hash = found
         return position, epoch or 0, version, last_hash
 
-    def _totals(self, cursor: Any) -> tuple[int, int]:
-        """Last position and highest epoch of the log."""
-        self._sql.totals.run(cursor)
+    def _totals(self, cursor: Any, family: str) -> tuple[int, int]:
+        """Last position of the log and highest epoch of the family."""
+        self._sql.totals.run(cursor, (family,))
         position, epoch = cursor.fetchone()
         return position or 0, epoch or 0
 
@@ -246,15 +254,15 @@ class SqlEventLog:
             row = cursor.fetchone()
         return StreamHead(*row) if row else None
 
-    def highest_epoch(self) -> int:
-        """The epoch an append must at least have; 0 in a log nobody has led."""
+    def highest_epoch(self, family: str) -> int:
         with self.database.reading() as cursor:
-            return self._totals(cursor)[1]
+            return self._totals(cursor, family)[1]
 
     def last_position(self) -> int:
         """The position of the newest event, 0 in an empty log."""
         with self.database.reading() as cursor:
-            return self._totals(cursor)[0]
+            self._sql.last_position.run(cursor)
+            return cursor.fetchone()[0] or 0
 
     def rows(self, *, after: int = 0) -> Iterator[Row]:
         """The rows as they are stored, in global order, whatever has been done to them.
@@ -274,10 +282,15 @@ class SqlEventLog:
         """What is wrong below the rows: with the database itself, and with the fence."""
         found = self.database.damages()
         with self.database.reading() as cursor:
-            self._sql.highest_stored.run(cursor)
-            stored, fence = cursor.fetchone()
-        if isinstance(stored, int) and stored > (fence or 0):
-            found.append(f"the fence stands at epoch {fence or 0}, though epoch {stored} has written")
+            self._sql.fences.run(cursor)
+            fences = dict(cursor.fetchall())
+            self._sql.epochs.run(cursor)
+            stored = highest_epochs(row for row in cursor.fetchall() if isinstance(row[1], int))
+        for family, epoch in sorted(stored.items()):
+            if epoch > (fence := fences.get(family, 0)):
+                found.append(
+                    f"the fence of {family} stands at epoch {fence}, though epoch {epoch} has written"
+                )
         return found
 
     def _records(self, statement: Statement, values: tuple[object, ...]) -> list[Record]:
@@ -295,6 +308,15 @@ class SqlEventLog:
                 raise UndecodableEvent("event", f"{error}; verify the log") from error
             raise
         return rows
+
+
+def highest_epochs(written: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """By family, from streams and the epochs that wrote to them."""
+    found: dict[str, int] = {}
+    for stream, epoch in written:
+        family = family_of(stream)
+        found[family] = max(found.get(family, 0), epoch)
+    return found
 
 
 def _by_stream(rows: Iterable[Any]) -> Iterator[list[Any]]:

@@ -10,7 +10,7 @@ from types import TracebackType
 from store.codec import EVENTS, Codec
 from store.envelope import GENESIS, Batch, Row, batch, record, seal
 from store.errors import LinesRefused, StaleEpoch, WrongExpectedVersion
-from store.records import Appended, History, Record, StoredEvent, StreamHead
+from store.records import Appended, History, Record, StoredEvent, StreamHead, family_of
 
 
 class MemoryEventLog:
@@ -26,7 +26,7 @@ class MemoryEventLog:
         self._rows: list[Row] = []
         self._records: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
-        self._epoch = 0
+        self._fences: dict[str, int] = {}
         self._threads = RLock()
 
     def __enter__(self) -> MemoryEventLog:
@@ -53,8 +53,7 @@ class MemoryEventLog:
         """See `EventLog.append`. Without events it writes nothing and checks version and epoch."""
         new = batch(self.codec, stream, events, expected_version, command_id)
         with self._threads:
-            if epoch < self._epoch:
-                raise StaleEpoch(epoch, self._epoch)
+            self._check_epoch(family_of(stream), epoch)
             history = self._streams.get(stream, [])
             if len(history) != expected_version:
                 return _repeated(history, stream, new, expected_version)
@@ -117,9 +116,18 @@ class MemoryEventLog:
         history = self._streams.get(stream)
         return _head(history) if history else None
 
-    def highest_epoch(self) -> int:
-        """The epoch an append must at least have; 0 in a log nobody has led."""
-        return self._epoch
+    def lead(self, family: str, epoch: int) -> None:
+        with self._threads:
+            self._check_epoch(family, epoch)
+            self._fences[family] = epoch
+
+    def highest_epoch(self, family: str) -> int:
+        return self._fences.get(family, 0)
+
+    def _check_epoch(self, family: str, epoch: int) -> None:
+        highest = self._fences.get(family, 0)
+        if epoch < highest:
+            raise StaleEpoch(epoch, highest)
 
     def last_position(self) -> int:
         """The position of the newest event, 0 in an empty log."""
@@ -139,7 +147,8 @@ class MemoryEventLog:
             self._rows.append(row)
             self._records.append(stored)
             self._streams.setdefault(row.stream, []).append(stored)
-            self._epoch = max(self._epoch, row.epoch)
+            family = family_of(row.stream)
+            self._fences[family] = max(self._fences.get(family, 0), row.epoch)
 
     def _position_of(self, stream: str) -> int:
         history = self._streams.get(stream)

@@ -63,6 +63,15 @@ class History(NamedTuple):
     poison: StoreError | None = None
 
 
+def family_of(stream: str) -> str:
+    """The first part of a stream's name: ``workspace`` or ``machine``.
+
+    A family is written by one controller, and each controller has a lease of its own, so the epochs of two
+    families have nothing to do with each other.
+    """
+    return stream.partition("/")[0]
+
+
 class EventLog(Protocol):
     """An append-only log of streams.
 
@@ -90,9 +99,22 @@ class EventLog(Protocol):
 
         Raises:
             WrongExpectedVersion: The stream has another version; nothing was written.
-            StaleEpoch: A higher epoch has written to this log; nothing was written.
+            StaleEpoch: A higher epoch leads this family of streams; nothing was written.
             LogUnavailable: The log cannot be written; nothing was written.
         """
+        ...
+
+    def lead(self, family: str, epoch: int) -> None:
+        """Refuse every lower epoch in this family of streams from now on.
+
+        Raises:
+            StaleEpoch: A higher epoch leads it.
+            LogUnavailable: The log cannot be written.
+        """
+        ...
+
+    def highest_epoch(self, family: str) -> int:
+        """The epoch that an append to this family of streams must at least have; 0 where nobody has led."""
         ...
 
     def read(self, stream: str, *, after: int = 0) -> list[Record]:

@@ -70,10 +70,8 @@ fences = Table(
     Column("name", Text, primary_key=True),
     Column("epoch", LARGE, nullable=False),
 )
-"""The highest epoch that has written; one row, kept apart so that an append need not search for it."""
+"""The highest epoch that may write to a family of streams: a row for each that was led."""
 
-FENCE = "log"
-"""The name of that row."""
 
 snapshots = Table(
     "snapshots",

@@ -71,16 +71,18 @@ class Statements:
         of_stream = events.stream == stream
         columns = [column.name for column in schema.events.columns]
 
-        highest = select(fences.epoch).where(fences.name == schema.FENCE).scalar_subquery()
+        highest = select(fences.epoch).where(fences.name == bindparam("family")).scalar_subquery()
         end = select(func.max(schema.events.alias("log").c.position)).scalar_subquery()
-        self.totals = Statement(select(end, highest), engine)
-        """Last position and highest epoch of the log."""
+        self.last_position = Statement(select(end), engine)
+        self.totals = Statement(select(end, highest), engine, "family")
+        """Last position of the log and highest epoch of a family."""
         self.tip = Statement(
             select(end, highest, events.version, events.hash)
             .where(of_stream)
             .order_by(events.version.desc())
             .limit(1),
             engine,
+            "family",
             "stream",
         )
         """The same, with last version and hash of a stream; no row where the stream has none."""
@@ -170,6 +172,6 @@ class Statements:
             "prefix",
             "end",
         )
-        self.highest_stored = Statement(
-            select(select(func.max(events.epoch)).scalar_subquery(), highest), engine
-        )
+        self.fences = Statement(select(fences.name, fences.epoch), engine)
+        self.epochs = Statement(select(events.stream, func.max(events.epoch)).group_by(events.stream), engine)
+        """The highest epoch that has written to each stream."""

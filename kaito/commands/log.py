@@ -126,7 +126,7 @@ def _import_logs(files: list[Path], url: str, partial: bool, verbose: bool, year
         _show("not understood", result.not_understood)
         _show("not attributable", result.unattributed)
     with opened(url, create=True) as log:
-        summary = append_histories(log, result, epoch=log.highest_epoch())
+        summary = append_histories(log, result)
     _report(result)
     for stream in summary.streams:
         known = f", {stream.known} were there already" if stream.known else ""

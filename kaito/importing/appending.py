@@ -14,7 +14,7 @@ from kaito.importing.telling import Attested
 from statemachine import events as ev
 from statemachine.errors import IllegalTransition
 from statemachine.replay import fold
-from store.records import EventLog, Record, StoredEvent
+from store.records import EventLog, Record, StoredEvent, family_of
 
 FOREIGN = (ev.MachineLaunched, ev.MachineDeleted)
 """Events of a Workspace that only the provisioner's log proves: an import without it lacks them, and one with
@@ -46,14 +46,11 @@ class _Tail(msgspec.Struct):
     events: list[Attested]
 
 
-def append_histories(log: EventLog, result: ImportResult, *, epoch: int = 0) -> ImportSummary:
+def append_histories(log: EventLog, result: ImportResult) -> ImportSummary:
     """Append what the log does not hold yet, in order of time over all streams.
 
     All streams are compared before the first append. An import that is interrupted between two appends is
-    completed by repeating it.
-
-    Args:
-        epoch: The highest epoch that has written to this log; 0 for a log that no operator writes.
+    completed by repeating it. It writes in the name of whoever led last.
 
     Raises:
         HistoryContradicted: A stream holds something else; nothing was appended.
@@ -65,6 +62,7 @@ def append_histories(log: EventLog, result: ImportResult, *, epoch: int = 0) -> 
     waiting.sort(key=lambda pair: pair[1].event.at)
     for (stream, cause), group in groupby(waiting, key=lambda pair: (pair[0], pair[1].cause)):
         events = [attested.event for _, attested in group]
+        epoch = log.highest_epoch(family_of(stream))
         appended = log.append(stream, events, expected_version=versions[stream], epoch=epoch, cause=cause)
         versions[stream] = appended.version
     return ImportSummary(tuple(StreamSummary(t.stream, t.version, len(t.events)) for t in tails))

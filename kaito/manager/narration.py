@@ -57,6 +57,12 @@ class NarratedLog(EventLog):
         )
         _LOGGER.info("decided", extra=extra)
 
+    def lead(self, family: str, epoch: int) -> None:
+        self._log.lead(family, epoch)
+
+    def highest_epoch(self, family: str) -> int:
+        return self._log.highest_epoch(family)
+
     def read(self, stream: str, *, after: int = 0) -> list[Record]:
         return self._log.read(stream, after=after)
 

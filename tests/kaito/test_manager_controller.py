@@ -197,7 +197,7 @@ def test_stale_epoch_is_told_and_ends_worker(bench: Bench) -> None:
     bench.start(stale, workers=1).add("a")
 
     until(lambda: bench.failures)
-    assert [str(failure) for failure in bench.failures] == ["epoch 1 is over: epoch 2 has written"]
+    assert [str(failure) for failure in bench.failures] == ["epoch 1 is over: epoch 2 leads"]
 
 
 def test_stop_hands_out_no_further_key(bench: Bench) -> None:

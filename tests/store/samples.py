@@ -17,6 +17,8 @@ from store.records import StoredEvent
 START = datetime(2024, 4, 5, 18, 29, 52, 123456, tzinfo=UTC)
 STREAM = "workspace/default/workspace-falcon-7b-instruct/4f2a"
 OTHER = "machine/ws0123456789"
+SIBLING = "workspace/default/another/5e1c"
+"""Of the same family as ``STREAM``."""
 
 
 class SteppingClock:

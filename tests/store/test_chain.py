@@ -192,7 +192,7 @@ def test_event_of_an_unknown_type_is_a_finding() -> None:
 def test_lowered_fence_is_found(file: Path) -> None:
     (finding,) = tampered(file, "UPDATE fences SET epoch = 1")
 
-    assert str(finding) == "the fence stands at epoch 1, though epoch 2 has written"
+    assert str(finding) == "the fence of workspace stands at epoch 1, though epoch 2 has written"
 
 
 @given(data=st.data())

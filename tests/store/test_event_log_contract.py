@@ -14,7 +14,17 @@ from store.jsonlines import export
 from store.log import SqlEventLog
 from store.memory import MemoryEventLog
 from store.records import Appended, EventLog, History, StreamHead
-from tests.store.samples import ALL_TYPES, OTHER, START, STREAM, SteppingClock, a_change, sample, some_changes
+from tests.store.samples import (
+    ALL_TYPES,
+    OTHER,
+    SIBLING,
+    START,
+    STREAM,
+    SteppingClock,
+    a_change,
+    sample,
+    some_changes,
+)
 
 AnyLog = SqlEventLog | MemoryEventLog
 
@@ -125,7 +135,7 @@ def test_older_epoch_is_refused(log: AnyLog) -> None:
     log.append(STREAM, [a_change(1)], expected_version=0, epoch=7)
 
     with pytest.raises(StaleEpoch) as refused:
-        log.append(OTHER, [a_change(2)], expected_version=0, epoch=6)
+        log.append(SIBLING, [a_change(2)], expected_version=0, epoch=6)
 
     assert (refused.value.epoch, refused.value.highest) == (6, 7)
     assert len(log.read_all()) == 1
@@ -136,7 +146,28 @@ def test_equal_and_newer_epochs_are_accepted(log: AnyLog) -> None:
         log.append(STREAM, [a_change(version)], expected_version=version, epoch=epoch)
 
     assert [record.epoch for record in log.read(STREAM)] == [0, 3, 3, 12]
-    assert log.highest_epoch() == 12
+    assert log.highest_epoch("workspace") == 12
+
+
+def test_epochs_of_families_are_independent(log: AnyLog) -> None:
+    log.append(STREAM, [a_change(1)], expected_version=0, epoch=7)
+
+    log.append(OTHER, [a_change(2)], expected_version=0, epoch=1)
+
+    assert (log.highest_epoch("workspace"), log.highest_epoch("machine")) == (7, 1)
+
+
+def test_new_leader_shuts_former_one_out(log: AnyLog) -> None:
+    log.append(STREAM, [a_change(1)], expected_version=0, epoch=1)
+
+    log.lead("workspace", 2)
+
+    with pytest.raises(StaleEpoch):
+        log.append(STREAM, [a_change(2)], expected_version=1, epoch=1)
+    with pytest.raises(StaleEpoch):
+        log.lead("workspace", 1)
+    log.lead("workspace", 2)
+    assert log.highest_epoch("workspace") == 2
 
 
 def test_deposed_leader_gets_no_answer_to_a_repeat(log: AnyLog) -> None:
@@ -152,7 +183,7 @@ def test_refused_append_does_not_raise_the_fence(log: AnyLog) -> None:
     with pytest.raises(WrongExpectedVersion):
         log.append(STREAM, [a_change()], expected_version=5, epoch=9)
 
-    assert log.highest_epoch() == 0
+    assert log.highest_epoch("workspace") == 0
 
 
 def test_empty_append_writes_nothing(log: AnyLog) -> None:

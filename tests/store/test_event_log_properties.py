@@ -14,14 +14,14 @@ from store.errors import StaleEpoch, WrongExpectedVersion
 from store.jsonlines import export, import_lines
 from store.memory import MemoryEventLog
 from store.opening import open_log
-from store.records import Appended, StoredEvent
+from store.records import Appended, StoredEvent, family_of
 from tests.store.samples import START, events
 
 STREAMS = ("workspace/default/a/1", "workspace/default/b/2", "machine/ws0")
 
 
 class LogMachine(RuleBasedStateMachine):
-    """Drives both logs alike; the model is a list of (stream, event) and the highest epoch."""
+    """Drives both logs alike; the model is a list of (stream, event) and the epoch of each family."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class LogMachine(RuleBasedStateMachine):
         self.url = f"sqlite:///{Path(self.folder.name) / 'log.db'}?synchronous=NORMAL"
         self.logs = [MemoryEventLog(lambda: START), open_log(self.url, lambda: START, create=True)]
         self.model: list[tuple[str, StoredEvent]] = []
-        self.epoch = 0
+        self.epochs = dict.fromkeys(map(family_of, STREAMS), 0)
         self.appends: list[tuple[str, int, str, list[StoredEvent], Appended]] = []
 
     def teardown(self) -> None:
@@ -62,9 +62,9 @@ class LogMachine(RuleBasedStateMachine):
     )
     def append(self, stream: str, batch: list[StoredEvent], rise: int) -> None:
         expected, command = self.version(stream), f"command {len(self.appends)}"
-        self.epoch += rise
+        self.epochs[family_of(stream)] += rise
 
-        answer = self.outcomes(stream, batch, expected, self.epoch, command)
+        answer = self.outcomes(stream, batch, expected, self.epochs[family_of(stream)], command)
 
         self.model += [(stream, event) for event in batch]
         assert answer == Appended(expected + len(batch), len(self.model))
@@ -75,20 +75,27 @@ class LogMachine(RuleBasedStateMachine):
     def repeat(self, data: st.DataObject) -> None:
         stream, expected, command, batch, answer = data.draw(st.sampled_from(self.appends))
 
-        assert self.outcomes(stream, batch, expected, self.epoch, command) == answer
+        assert self.outcomes(stream, batch, expected, self.epochs[family_of(stream)], command) == answer
 
     @rule(stream=st.sampled_from(STREAMS), event=events(), off=st.sampled_from([-2, -1, 1, 2]))
     def conflict(self, stream: str, event: StoredEvent, off: int) -> None:
-        expected = self.version(stream) + off
+        expected, epoch = self.version(stream) + off, self.epochs[family_of(stream)]
 
-        assert self.outcomes(stream, [event], expected, self.epoch, "conflict") is WrongExpectedVersion
+        assert self.outcomes(stream, [event], expected, epoch, "conflict") is WrongExpectedVersion
 
-    @precondition(lambda self: self.epoch > 0)
+    @rule(family=st.sampled_from(sorted(set(map(family_of, STREAMS)))), rise=st.integers(0, 2))
+    def lead(self, family: str, rise: int) -> None:
+        self.epochs[family] += rise
+
+        for log in self.logs:
+            log.lead(family, self.epochs[family])
+            assert log.highest_epoch(family) == self.epochs[family]
+
     @rule(stream=st.sampled_from(STREAMS), event=events())
     def deposed(self, stream: str, event: StoredEvent) -> None:
-        epoch = self.epoch - 1
+        epoch = self.epochs[family_of(stream)] - 1
 
-        # The fence rises with an append, so the model's epoch is one that has written.
+        # The fence rises with an append or by its leader's word, so the model's epoch stands in it.
         assert self.outcomes(stream, [event], self.version(stream), epoch, "deposed") is StaleEpoch
 
     @rule()

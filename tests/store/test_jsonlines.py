@@ -89,9 +89,9 @@ def test_longer_export_adds_its_end(log: AnyLog, lines: list[bytes]) -> None:
 def test_import_raises_the_fence(log: AnyLog, lines: list[bytes]) -> None:
     import_lines(log, lines)
 
-    assert log.highest_epoch() == 2
+    assert (log.highest_epoch("workspace"), log.highest_epoch("machine")) == (2, 1)
     with pytest.raises(StaleEpoch):
-        log.append("machine/new", [a_change()], expected_version=0, epoch=1)
+        log.append("workspace/a/new/1", [a_change()], expected_version=0, epoch=1)
 
 
 def test_imported_log_can_be_continued(log: AnyLog, lines: list[bytes]) -> None:
