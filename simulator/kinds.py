@@ -9,6 +9,7 @@ import msgspec
 
 from kaito.runtime.ports import (
     DEPLOYMENTS,
+    LEASES,
     MACHINES,
     NODES,
     PODDISRUPTIONBUDGETS,
@@ -102,5 +103,6 @@ KINDS: tuple[Kind, ...] = (
     Kind(resource=SERVICES, generation=False, name_rule=names.service_name),
     Kind(resource=DEPLOYMENTS),
     Kind(resource=STATEFULSETS),
+    Kind(resource=LEASES, status=False, generation=False),
     Kind(resource=PODDISRUPTIONBUDGETS, schema=BudgetSchema()),
 )
