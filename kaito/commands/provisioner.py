@@ -88,6 +88,7 @@ def provisioner(
     authority_host: Annotated[str, _text("--authority-host", "URL", "AZURE_AUTHORITY_HOST")] = "",
     cloud: Annotated[str, _text("--cloud", "NAME", "ARM_CLOUD")] = "",
     api_version: Annotated[str, _text("--api-version", "DATE", "AZURE_API_VERSION")] = "",
+    arm_endpoint: Annotated[str, _text("--arm-endpoint", "URL", "KAITO_ARM_ENDPOINT")] = "",
     metrics_port: Annotated[str, _text("--metrics-port", "PORT", "METRICS_PORT")] = "",
     health_probe_port: Annotated[str, _text("--health-probe-port", "PORT", "HEALTH_PROBE_PORT")] = "",
     leader_elect: Annotated[str, _text("--leader-elect", "true|false", "LEADER_ELECT")] = "",
@@ -107,6 +108,7 @@ def provisioner(
         "authority_host": authority_host,
         "cloud": cloud,
         "api_version": api_version,
+        "endpoint": arm_endpoint,
     }
     process_flags = {
         "metrics_port": metrics_port,

@@ -56,9 +56,10 @@ def connect(configuration: AzureConfiguration, clock: Clock) -> AzureAgentPools:
     """
     endpoint = clients.endpoint_of(configuration)
     credential = new_credential(configuration)
+    authentication = None if endpoint.scope else clients.Anonymous()
 
     def new_client() -> ContainerServiceClient:
-        return clients.new_client(configuration, endpoint, credential, clock)
+        return clients.new_client(configuration, endpoint, credential, clock, authentication=authentication)
 
     return AzureAgentPools(configuration, endpoint, new_client, credential.close)
 

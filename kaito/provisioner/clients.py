@@ -35,7 +35,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where the Resource Manager of a cloud is, and the scope of the tokens that it takes."""
+    """Where the Resource Manager of a cloud is, and the scope of the tokens that it takes; empty for none."""
 
     url: str
     scope: str
@@ -80,7 +80,13 @@ class PlainAnswers(_Sans):
             del answer.headers["Retry-After"]
 
 
+class Anonymous(_Sans):
+    """Sends no credential: a simulated cloud asks for none."""
+
+
 def endpoint_of(configuration: AzureConfiguration) -> Endpoint:
+    if configuration.endpoint:
+        return Endpoint(configuration.endpoint.rstrip("/"), "")
     cloud = _CLOUDS.get(configuration.cloud, AzureClouds.AZURE_PUBLIC_CLOUD)
     known: Mapping[str, Any] = get_arm_endpoints(cloud)
     return Endpoint(known["resource_manager"].rstrip("/"), known["credential_scopes"][0])

@@ -62,7 +62,8 @@ class InvalidConfiguration(Problem):
 class AzureConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """One AKS cluster and the identity that works on its agent pools; holds no secret.
 
-    Without ``federated_token_file`` the managed identity of the machine is used. An empty ``api_version`` is
+    Without ``federated_token_file`` the managed identity of the machine is used. ``endpoint`` is that of a
+    simulated cloud on this machine, to which no credential is sent; empty for the cloud's own. An empty ``api_version`` is
     the one that the installed SDK was made for. It is preferred to the 2023-07-01 of the published
     provisioner, which knows neither the create-only PUT nor a pool's ``status.provisioningError``; another
     one is for clouds that get versions later.
@@ -79,6 +80,7 @@ class AzureConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     authority_host: str = ""
     cloud: str = PUBLIC
     api_version: str = ""
+    endpoint: str = ""
 
 
 VARIABLES: Mapping[str, str] = MappingProxyType(
@@ -94,9 +96,10 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "authority_host": "AZURE_AUTHORITY_HOST",
         "cloud": "ARM_CLOUD",
         "api_version": "AZURE_API_VERSION",
+        "endpoint": "KAITO_ARM_ENDPOINT",
     }
 )
-"""The environment variable of each field; all but the last are published ones."""
+"""The environment variable of each field; all but the last two are published ones."""
 
 _REQUIRED: Mapping[str, tuple[re.Pattern[str], str]] = MappingProxyType(
     {
@@ -138,6 +141,9 @@ def _faults(given: Mapping[str, str]) -> Iterator[str]:
     version = given["api_version"]
     if version and not (_API_VERSION.fullmatch(version) and version >= OLDEST_API_VERSION):
         yield _fault("api_version", f"a version from {OLDEST_API_VERSION} on", version)
+    if given["endpoint"] and not _is_loopback(given["endpoint"]):
+        expected = "a simulated cloud of this machine, such as http://127.0.0.1:8090"
+        yield _fault("endpoint", expected, given["endpoint"])
 
 
 def _cloud_faults(given: Mapping[str, str]) -> Iterator[str]:
@@ -164,6 +170,19 @@ def _issuer(authority_host: str) -> str | None:
         return None
     plain = parts.scheme == "https" and parts.path in ("", "/") and not parts.query
     return AUTHORITY_HOSTS.get(parts.netloc.lower()) if plain else None
+
+
+def _is_loopback(url: str) -> bool:
+    """Whether a URL is plain HTTP to this machine: nothing else may be talked to without credentials."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    here = parts.hostname in ("127.0.0.1", "::1", "localhost") and "@" not in parts.netloc
+    return (
+        parts.scheme == "http" and here and port is not None and parts.path in ("", "/") and not parts.query
+    )
 
 
 def _fault(field: str, expected: str, found: str) -> str:

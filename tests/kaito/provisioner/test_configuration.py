@@ -170,3 +170,26 @@ def test_command_line_loads_no_client_library() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8090", "http://localhost:1/", "http://[::1]:65535"])
+def test_simulated_cloud_of_this_machine_is_accepted(url: str) -> None:
+    assert read_configuration(ENVIRONMENT, {"endpoint": url}).endpoint == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://management.azure.com",
+        "http://10.0.0.1:80",
+        "http://127.0.0.1",
+        "http://127.0.0.1:0x50",
+        "http://user@127.0.0.1:80",
+        "http://127.0.0.1:80/path",
+        "http://127.0.0.1.evil.example:80",
+    ],
+)
+def test_no_other_endpoint_is_accepted(url: str) -> None:
+    (message,) = faults(KAITO_ARM_ENDPOINT=url)
+
+    assert message.startswith("KAITO_ARM_ENDPOINT: expected a simulated cloud of this machine, such as ")
