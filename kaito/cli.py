@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from kaito.problems import Problem
 
@@ -43,6 +43,7 @@ VERBS = {
     "validate": "kaito.commands.validate:validate",
     "crds": "kaito.commands.crds:crds",
     "diagram": "kaito.commands.diagram:diagram",
+    "operator": "kaito.commands.operator:operator",
     "provisioner": "kaito.commands.provisioner:provisioner",
 }
 """Where each of our own verbs is, in the order of the help."""
@@ -74,6 +75,18 @@ class Verbs(TyperGroup):
             known = ", ".join(targets())
             raise Problem(f"there is no verb {args[0]!r}; expected one of {known}")
         return super().resolve_command(ctx, args)
+
+
+class Verb(TyperCommand):
+    """A verb whose boolean options may also be written as Go programs take them: ``--webhook=false``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        spellings: dict[str, str] = {}
+        for option in self.params:
+            if option.opts and getattr(option, "is_bool_flag", False) and option.secondary_opts:
+                spellings |= {f"{name}=true": name for name in option.opts}
+                spellings |= {f"{name}=false": option.secondary_opts[0] for name in option.opts}
+        return super().parse_args(ctx, [spellings.get(arg, arg) for arg in args])
 
 
 def targets() -> dict[str, str]:
@@ -114,7 +127,7 @@ def _load(name: str, target: str) -> Any:
         app, help_ = found, summary(target)
     else:
         app, help_ = typer.Typer(rich_markup_mode=None, add_completion=False), None
-        app.command()(found)
+        app.command(cls=Verb)(found)
     command = typer.main.get_command(app)
     command.name = name
     command.help = help_ or command.help

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -14,12 +14,26 @@ import msgspec
 import typer
 
 from kaito.clock import WallClock
-from kaito.commands.options import DEFAULT_LOG, LogUrl
+from kaito.commands.options import (
+    DEFAULT_LOG,
+    Kubeconfig,
+    KubeContext,
+    LeaseDuration,
+    LeaseName,
+    LeaseNamespace,
+    LogLines,
+    LogUrl,
+    RenewDeadline,
+    RetryPeriod,
+)
 from kaito.manager import logs
 from kaito.manager.logs import LogFormat, fields
 from kaito.manager.signals import stopping_on_signals
-from kaito.provisioner.configuration import AzureConfiguration, InvalidConfiguration, read_configuration
-from kaito.provisioner.process import WORKERS, Options, new_manager
+from kaito.process.forms import InvalidConfiguration
+from kaito.process.identity import new_identity
+from kaito.process.leadership import Candidacy, new_election, read_candidacy
+from kaito.provisioner.configuration import AzureConfiguration, read_configuration
+from kaito.provisioner.process import FAMILY, WORKERS, Options, new_manager
 from kaito.provisioner.published import ProcessConfiguration, read_process
 from store.errors import LogUnavailable
 from store.memory import MemoryEventLog
@@ -33,6 +47,9 @@ _LOGGER = logging.getLogger(__name__)
 _C = TypeVar("_C")
 
 MOST_WORKERS = 1000
+
+LEASE_NAME = "karpenter-leader-election"
+"""That of the published provisioner."""
 
 
 def _text(flag: str, metavar: str, variable: str) -> typer.models.OptionInfo:
@@ -48,6 +65,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     azure: AzureConfiguration
     process: ProcessConfiguration
+    candidacy: Candidacy | None
     log: str
     workers: int
     dry_run: bool
@@ -63,16 +81,9 @@ def provisioner(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, say what would be done, change nothing.")
     ] = False,
-    log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="Of the lines on stderr; auto is text on a terminal.")
-    ] = LogFormat.AUTO,
-    kubeconfig: Annotated[
-        str | None,
-        typer.Option("--kubeconfig", metavar="FILE", help="Instead of $KUBECONFIG or the pod's account."),
-    ] = None,
-    context: Annotated[
-        str | None, typer.Option("--context", metavar="NAME", help="Of the kubeconfig.")
-    ] = None,
+    log_format: LogLines = LogFormat.AUTO,
+    kubeconfig: Kubeconfig = None,
+    context: KubeContext = None,
     subscription_id: Annotated[str, _text("--subscription-id", "ID", "ARM_SUBSCRIPTION_ID")] = "",
     resource_group: Annotated[str, _text("--resource-group", "NAME", "ARM_RESOURCE_GROUP")] = "",
     cluster_name: Annotated[str, _text("--cluster-name", "NAME", "AZURE_CLUSTER_NAME")] = "",
@@ -91,7 +102,17 @@ def provisioner(
     arm_endpoint: Annotated[str, _text("--arm-endpoint", "URL", "KAITO_ARM_ENDPOINT")] = "",
     metrics_port: Annotated[str, _text("--metrics-port", "PORT", "METRICS_PORT")] = "",
     health_probe_port: Annotated[str, _text("--health-probe-port", "PORT", "HEALTH_PROBE_PORT")] = "",
-    leader_elect: Annotated[str, _text("--leader-elect", "true|false", "LEADER_ELECT")] = "",
+    leader_elect: Annotated[
+        bool | None,
+        typer.Option(
+            "--leader-elect/--no-leader-elect", help="Instead of $LEADER_ELECT.", show_default=False
+        ),
+    ] = None,
+    leader_elect_resource_name: LeaseName = "",
+    leader_elect_resource_namespace: LeaseNamespace = "",
+    leader_elect_lease_duration: LeaseDuration = "",
+    leader_elect_renew_deadline: RenewDeadline = "",
+    leader_elect_retry_period: RetryPeriod = "",
     kube_client_qps: Annotated[str, _text("--kube-client-qps", "N", "KUBE_CLIENT_QPS")] = "",
     kube_client_burst: Annotated[str, _text("--kube-client-burst", "N", "KUBE_CLIENT_BURST")] = "",
 ) -> None:
@@ -113,14 +134,31 @@ def provisioner(
     process_flags = {
         "metrics_port": metrics_port,
         "health_probe_port": health_probe_port,
-        "leader_elect": leader_elect,
+        "leader_elect": "" if leader_elect is None else str(leader_elect),
         "kube_client_qps": kube_client_qps,
         "kube_client_burst": kube_client_burst,
     }
-    azure, process = _checked(azure_flags, process_flags, workers)
+    lease_flags = {
+        "lease_name": leader_elect_resource_name,
+        "namespace": leader_elect_resource_namespace,
+        "lease_seconds": leader_elect_lease_duration,
+        "renew_seconds": leader_elect_renew_deadline,
+        "retry_seconds": leader_elect_retry_period,
+    }
+    faults: list[str] = []
+    if not 1 <= workers <= MOST_WORKERS:
+        faults.append(f"--workers: expected a number from 1 to {MOST_WORKERS}, found {workers}")
+    azure = _read(lambda: read_configuration(os.environ, azure_flags), faults)
+    process = _read(lambda: read_process(os.environ, process_flags), faults)
+    candidacy = None
+    if (process is None or process.leader_elect) and not dry_run:
+        candidacy = read_candidacy(LEASE_NAME, os.environ, lease_flags, faults)
+    if faults or azure is None or process is None:
+        raise InvalidConfiguration(faults)
     request = Request(
         azure=azure,
         process=process,
+        candidacy=candidacy,
         log=log,
         workers=workers,
         dry_run=dry_run,
@@ -134,24 +172,6 @@ def provisioner(
         logs.release(handler)
     if code:
         raise typer.Exit(code)
-
-
-def _checked(
-    azure_flags: Mapping[str, str], process_flags: Mapping[str, str], workers: int
-) -> tuple[AzureConfiguration, ProcessConfiguration]:
-    """Everything that can be wrong before the first call, told together.
-
-    Raises:
-        InvalidConfiguration: A line for each fault.
-    """
-    faults: list[str] = []
-    if not 1 <= workers <= MOST_WORKERS:
-        faults.append(f"--workers: expected a number from 1 to {MOST_WORKERS}, found {workers}")
-    azure = _read(lambda: read_configuration(os.environ, azure_flags), faults)
-    process = _read(lambda: read_process(os.environ, process_flags), faults)
-    if faults or azure is None or process is None:
-        raise InvalidConfiguration(faults)
-    return azure, process
 
 
 def _read(read: Callable[[], _C], faults: list[str]) -> _C | None:
@@ -170,18 +190,19 @@ def _run(request: Request) -> int:
     clock = WallClock()
     with ExitStack() as stack:
         pools = stack.enter_context(closing(azure.connect(request.azure, clock)))
+        connect = partial(kube.connect, request.kubeconfig, request.context, user_agent="kaito-provisioner")
         # The collector calls too, beside the workers.
-        api = kube.connect(
-            request.kubeconfig,
-            request.context,
-            user_agent=f"kaito-provisioner/{metadata.version('kaito-operator')}",
-            workers=request.workers + 1,
-        )
+        api = connect(workers=request.workers + 1)
         stack.callback(api.close)
         log = _opened(request, clock)
         stack.callback(log.close)
-        options = Options(identity=_identity(clock), workers=request.workers, dry_run=request.dry_run)
-        manager = new_manager(api, pools, log, clock, options)
+        options = Options(identity=new_identity(clock), workers=request.workers, dry_run=request.dry_run)
+        election = None
+        if request.candidacy is not None:
+            lease_api = connect(workers=1, read_seconds=request.candidacy.call_seconds)
+            stack.callback(lease_api.close)
+            election = new_election(lease_api, log, request.candidacy, FAMILY, options.identity, clock)
+        manager = new_manager(api, pools, log, clock, options, election=election)
         _announce(request, options)
         with stopping_on_signals(manager.stop):
             code = manager.run()
@@ -202,11 +223,6 @@ def _opened(request: Request, clock: WallClock) -> SqlEventLog | MemoryEventLog:
     except LogUnavailable as error:
         _LOGGER.warning("dry run without a history", extra=fields(error=str(error)))
     return copy
-
-
-def _identity(clock: WallClock) -> str:
-    """Another one at every start: a pod that restarts keeps its name, and its process the number 1."""
-    return f"{socket.gethostname()}_{os.getpid()}_{clock.now():%Y%m%dT%H%M%S.%f}"
 
 
 def _announce(request: Request, options: Options) -> None:

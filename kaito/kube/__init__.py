@@ -24,6 +24,7 @@ def connect(
     *,
     user_agent: str = "kaito",
     workers: int = 4,
+    read_seconds: float | None = None,
 ) -> KubeClient:
     """A client of the cluster that the configuration names; no request is made yet.
 
@@ -33,6 +34,7 @@ def connect(
         context: Of the kubeconfig; the current one by default.
         user_agent: The program's name in the server's audit log and, by its first part, its field manager.
         workers: How many threads make calls; so many connections are kept open.
+        read_seconds: How long an answer may take, where it has to come sooner than usual.
 
     Raises:
         InvalidKubeconfig: The configuration cannot be read or used; one line that says why.
@@ -40,7 +42,8 @@ def connect(
     from kaito.kube.access import access_loader
     from kaito.kube.client import KubeClient
     from kaito.kube.identity import Identities
-    from kaito.kube.transport import Transport
+    from kaito.kube.transport import READ_SECONDS, Transport
 
     load = access_loader(kubeconfig, context, workers)
-    return KubeClient(Transport(Identities(load), user_agent))
+    transport = Transport(Identities(load), user_agent, read_seconds=read_seconds or READ_SECONDS)
+    return KubeClient(transport)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from threading import Event, Lock, RLock, Thread
+from types import MappingProxyType
 from typing import Protocol
 
 from kaito.manager.caches import SharedStore
@@ -35,6 +36,7 @@ class Informer:
 
     Args:
         synced: Called once, when the store is complete for the first time.
+        label_selector: Which objects to keep; all, where it is empty.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Informer:
         reflector: Reflector,
         clock: Clock,
         synced: Callable[[], None],
+        label_selector: str = "",
     ) -> None:
         self.resource = resource
         self.store = store
@@ -52,6 +55,7 @@ class Informer:
         self._api = api
         self._clock = clock
         self._synced = synced
+        self._label_selector = label_selector
         self._stopping = Event()
         self._guard = Lock()
         self._stream: WatchStream | None = None
@@ -101,6 +105,7 @@ class Informer:
         try:
             page = self._api.list(
                 self.resource,
+                label_selector=self._label_selector,
                 limit=request.limit,
                 continue_=request.continue_,
                 resource_version=request.resource_version,
@@ -130,6 +135,7 @@ class Informer:
         try:
             stream = self._api.open_watch(
                 self.resource,
+                label_selector=self._label_selector,
                 resource_version=request.resource_version,
                 timeout_seconds=request.timeout_seconds,
                 bookmarks=request.bookmarks,
@@ -187,6 +193,7 @@ class Informers:
     Args:
         identity: Of the process; the jitter of its retries is drawn from generators that bear it.
         indexed_labels: Labels by which reconciles select.
+        selectors: Of the kinds of which not all objects are kept.
     """
 
     def __init__(
@@ -196,6 +203,7 @@ class Informers:
         clock: Clock,
         identity: str,
         indexed_labels: Iterable[str] = (),
+        selectors: Mapping[Resource, str] = MappingProxyType({}),
     ) -> None:
         lock, labels = RLock(), tuple(indexed_labels)
         self._progressed: Callable[[], None] = lambda: None
@@ -207,6 +215,7 @@ class Informers:
                 Reflector(Random(f"{identity}/{resource.plural}")),
                 clock,
                 self._on_synced,
+                selectors.get(resource, ""),
             )
             for resource in resources
         ]

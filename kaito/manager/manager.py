@@ -1,4 +1,8 @@
-"""The life of a process: caches first, then workers and timers; and its end, whatever the cause.
+"""The life of a process: servers, caches, leadership, workers and timers; and its end, whatever the cause.
+
+The order is controller-runtime's with a warm start: caches are complete before leadership is sought, so that
+a new leader acts at once. The lease is given back when everything that acts in its name has ended, and not
+otherwise.
 
 `Manager.run` belongs to the main thread. All others tell it things through one queue that may be written to
 from a signal handler; it alone starts and stops.
@@ -9,11 +13,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from kaito.manager.controller import Controller
+from kaito.manager.election import Election
 from kaito.manager.informers import Informers
 from kaito.manager.logs import fields
 from kaito.manager.timer import Timer
@@ -37,8 +42,24 @@ class End(msgspec.Struct, frozen=True):
     code: int = DONE
 
 
+class Service(Protocol):
+    """What serves while the process lives, whether it leads or not: probes, metrics, the webhook."""
+
+    name: str
+
+    def start(self) -> None: ...
+
+    def stop(self, timeout_seconds: float | None = None) -> bool:
+        """End the service; whether it has ended in time."""
+        ...
+
+
 class Manager:
     """One process.
+
+    Args:
+        election: None for a process that needs no leader, because it is alone or changes nothing.
+        services: Started first and ended last.
 
     Attributes:
         drained: Whether everything that changes the world had ended when `run` returned.
@@ -51,6 +72,8 @@ class Manager:
         timers: Sequence[Timer],
         clock: Clock,
         *,
+        election: Election | None = None,
+        services: Sequence[Service] = (),
         sync_seconds: float = SYNC_SECONDS,
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
@@ -58,6 +81,8 @@ class Manager:
         self._controllers = controllers
         self._timers = timers
         self._clock = clock
+        self._election = election
+        self._services = services
         self._sync_seconds = sync_seconds
         self._stop_seconds = stop_seconds
         self.drained = True
@@ -74,7 +99,9 @@ class Manager:
     def run(self) -> int:
         """Work until told to stop; the exit code: 0 after a graceful stop, 1 after a failure."""
         try:
-            end = self._sync() or self._work()
+            for service in self._services:
+                service.start()
+            end = self._sync() or self._lead() or self._work()
         finally:
             self.drained = self._shut_down()
         level = logging.ERROR if end.code else logging.INFO
@@ -96,6 +123,16 @@ class Manager:
                 return end
         sizes = {resource.plural: len(store) for resource, store in self._informers.caches.items()}
         _LOGGER.info("caches complete", extra=fields(**sizes))
+        return None
+
+    def _lead(self) -> End | None:
+        """Wait for leadership; why to end instead, if so."""
+        if self._election is None:
+            return None
+        self._election.start(lambda: self._told.put(None), self.fail)
+        while not self._election.leads:
+            if (end := self._next(None)) is not None:
+                return end
         return None
 
     def _work(self) -> End:
@@ -132,6 +169,10 @@ class Manager:
         self._informers.join(self._left(deadline), self._clock)
         if late:
             _LOGGER.error("stopped in the middle", extra=fields(in_work=late))
+        elif self._election is not None:
+            self._election.release(max(self._left(deadline), 1.0))
+        for service in reversed(self._services):
+            service.stop(max(self._left(deadline), 0.5))
         return not late
 
     def _late_timer(self, timer: Timer, deadline: float) -> list[str]:

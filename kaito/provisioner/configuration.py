@@ -7,14 +7,14 @@ nothing of the Azure SDK.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import msgspec
 
 from kaito.api.errors import describe
-from kaito.problems import Problem
+from kaito.process.forms import InvalidConfiguration
 
 PUBLIC, CHINA, US_GOVERNMENT = "AzurePublicCloud", "AzureChinaCloud", "AzureUSGovernment"
 
@@ -51,22 +51,15 @@ _TENANT = re.compile(r"[a-z0-9][-a-z0-9.]{0,252}", re.IGNORECASE)
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?", re.ASCII)
 
 
-class InvalidConfiguration(Problem):
-    """``messages`` are lines ``VARIABLE: expected …, found …``, one for each fault."""
-
-    def __init__(self, messages: Sequence[str]) -> None:
-        super().__init__("\n".join(messages))
-        self.messages = list(messages)
-
-
 class AzureConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """One AKS cluster and the identity that works on its agent pools; holds no secret.
 
     Without ``federated_token_file`` the managed identity of the machine is used. ``endpoint`` is that of a
-    simulated cloud on this machine, to which no credential is sent; empty for the cloud's own. An empty ``api_version`` is
-    the one that the installed SDK was made for. It is preferred to the 2023-07-01 of the published
-    provisioner, which knows neither the create-only PUT nor a pool's ``status.provisioningError``; another
-    one is for clouds that get versions later.
+    simulated cloud on this machine, to which no credential is sent; empty for the cloud's own.
+
+    An empty ``api_version`` is the one that the installed SDK was made for. It is preferred to the 2023-07-01
+    of the published provisioner, which knows neither the create-only PUT nor a pool's
+    ``status.provisioningError``; another one is for clouds that get versions later.
     """
 
     subscription_id: str
@@ -180,9 +173,8 @@ def _is_loopback(url: str) -> bool:
     except ValueError:
         return False
     here = parts.hostname in ("127.0.0.1", "::1", "localhost") and "@" not in parts.netloc
-    return (
-        parts.scheme == "http" and here and port is not None and parts.path in ("", "/") and not parts.query
-    )
+    bare = parts.path in ("", "/") and not parts.query
+    return parts.scheme == "http" and here and port is not None and bare
 
 
 def _fault(field: str, expected: str, found: str) -> str:

@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 from azure.identity import AzureAuthorityHosts, ManagedIdentityCredential, WorkloadIdentityCredential
 
+from kaito.process.forms import InvalidConfiguration
 from kaito.provisioner.configuration import (
     CHINA,
     US_GOVERNMENT,
     VARIABLES,
     AzureConfiguration,
-    InvalidConfiguration,
 )
 
 CONNECT_SECONDS = 5

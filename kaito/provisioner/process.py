@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 import msgspec
 
 from kaito.manager.controller import Controller
+from kaito.manager.election import Election
 from kaito.manager.informers import Informers, LiveApi
 from kaito.manager.logs import fields
-from kaito.manager.manager import Manager
+from kaito.manager.manager import Manager, Service
 from kaito.manager.narration import NarratedLog
 from kaito.manager.timer import Timer
 from kaito.provisioner.dry_run import Announcer, DryRunApi, DryRunExecutor, DryRunPools
+from kaito.runtime.leading import LedApi, LedPools
 from kaito.runtime.machines.collector import Collected, Collector
 from kaito.runtime.machines.executor import MachineExecutor
 from kaito.runtime.machines.keys import NAME_LABEL, POOL_LABEL
@@ -22,7 +24,7 @@ from kaito.runtime.machines.mapping import keys_of
 from kaito.runtime.machines.observer import CACHED, MachineObserver
 from kaito.runtime.machines.reconciler import MachineReconciler
 from kaito.runtime.pools import AgentPools
-from kaito.runtime.ports import Clock
+from kaito.runtime.ports import Clock, KubeApi
 from kaito.runtime.reconciler import Reconciled
 from kaito.runtime.settings import Settings
 from kaito.runtime.streams import Streams
@@ -36,6 +38,9 @@ _LOGGER = logging.getLogger(__name__)
 
 WORKERS = 10
 """The published provisioner had a thousand, each held by one Azure operation; ours wait for none."""
+
+FAMILY = "machine"
+"""The streams that the leader writes."""
 
 FRESH_SECONDS = 30.0
 """How old the collector's word may be when its Machine is stepped with it; its proof is a live read."""
@@ -52,25 +57,39 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
 
 
-def new_manager(api: LiveApi, pools: AgentPools, log: EventLog, clock: Clock, options: Options) -> Manager:
+def new_manager(
+    api: LiveApi,
+    pools: AgentPools,
+    log: EventLog,
+    clock: Clock,
+    options: Options,
+    *,
+    election: Election | None = None,
+    services: Sequence[Service] = (),
+) -> Manager:
     """Everything wired, nothing started.
 
     Args:
         log: Of a dry run, one that may be written to: it tells the core what has been decided so far.
+        election: Without one the process takes itself for the only one.
     """
     executor: MachineExecutor
+    writing: KubeApi = api
     if options.dry_run:
         announce = Announcer()
         api, pools = DryRunApi(api, announce), DryRunPools(pools, announce)
-        executor = DryRunExecutor(api, pools, clock, announce)
+        writing, executor = api, DryRunExecutor(api, pools, clock, announce)
     else:
-        executor = MachineExecutor(api, pools, clock)
+        if election is not None:
+            writing, pools = LedApi(api, election.check), LedPools(pools, election.check)
+        executor = MachineExecutor(writing, pools, clock)
     marks = {"dry_run": True} if options.dry_run else {}
     narrated = NarratedLog(log, **marks)
+    epoch = (lambda: 0) if election is None else election.epoch
     informers = Informers(api, CACHED, clock, options.identity, (NAME_LABEL, POOL_LABEL))
     observer = MachineObserver(informers.caches, options.settings.provisioning)
-    streams = Streams(narrated, fold, MACHINE_EVENTS, options.identity)
-    reconciler = MachineReconciler(api, observer, streams, executor, clock)
+    streams = Streams(narrated, fold, MACHINE_EVENTS, options.identity, epoch)
+    reconciler = MachineReconciler(writing, observer, streams, executor, clock)
     told = Told(reconciler.reconcile, clock)
     controller = Controller(
         "machine",
@@ -83,9 +102,9 @@ def new_manager(api: LiveApi, pools: AgentPools, log: EventLog, clock: Clock, op
     )
     informers.add_handler(controller.notice)
     told.wake = controller.add
-    collector = Collector(api, pools, told.tell, clock)
+    collector = Collector(writing, pools, told.tell, clock)
     timer = Timer("collector", PERIOD, lambda: report(collector.collect(), **marks))
-    return Manager(informers, [controller], [timer], clock)
+    return Manager(informers, [controller], [timer], clock, election=election, services=services)
 
 
 class Told:

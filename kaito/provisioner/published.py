@@ -6,16 +6,12 @@ and this process does not do is told in `unserved`; nothing is pretended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
 
-from kaito.api.errors import describe
-from kaito.provisioner.configuration import InvalidConfiguration
-
-_TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-_FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+from kaito.process.forms import Form, InvalidConfiguration, count, flag, port, rate, read_forms, whole
 
 
 class ProcessConfiguration(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +35,6 @@ class ProcessConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
     def _asked(self) -> Iterator[tuple[bool, str]]:
         default = ProcessConfiguration()
-        yield self.leader_elect, "leader election (LEADER_ELECT): run one replica"
         yield self.metrics_port > 0, f"metrics on port {self.metrics_port} (METRICS_PORT)"
         yield self.health_probe_port > 0, f"probes on port {self.health_probe_port} (HEALTH_PROBE_PORT)"
         yield not self.disable_webhook, f"a webhook on port {self.webhook_port} (DISABLE_WEBHOOK)"
@@ -51,62 +46,19 @@ class ProcessConfiguration(msgspec.Struct, frozen=True, kw_only=True):
         yield self.dynamic_sku_cache, "a cache of sizes (AZURE_ENABLE_DYNAMIC_SKU_CACHE)"
 
 
-class _Form(msgspec.Struct, frozen=True):
-    """How a variable is read: ``read`` raises ValueError for what is not ``expected``."""
-
-    variable: str
-    expected: str
-    read: Callable[[str], object]
-
-
-def _flag(text: str) -> bool:
-    if text not in _TRUE | _FALSE:
-        raise ValueError
-    return text in _TRUE
-
-
-def _port(text: str) -> int:
-    port = _whole(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.removeprefix("-").isdigit()):
-        raise ValueError
-    return int(text)
-
-
-def _count(text: str) -> int:
-    count = _whole(text)
-    if count < 1:
-        raise ValueError
-    return count
-
-
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 < rate < float("inf"):
-        raise ValueError
-    return rate
-
-
-_PORT, _FLAG = "a port from 0 to 65535", "true or false"
-
-FORMS: Mapping[str, _Form] = MappingProxyType(
+FORMS: Mapping[str, Form] = MappingProxyType(
     {
-        "metrics_port": _Form("METRICS_PORT", _PORT, _port),
-        "health_probe_port": _Form("HEALTH_PROBE_PORT", _PORT, _port),
-        "webhook_port": _Form("WEBHOOK_PORT", _PORT, _port),
-        "disable_webhook": _Form("DISABLE_WEBHOOK", _FLAG, _flag),
-        "kube_client_qps": _Form("KUBE_CLIENT_QPS", "a number above 0", _rate),
-        "kube_client_burst": _Form("KUBE_CLIENT_BURST", "a whole number above 0", _count),
-        "leader_elect": _Form("LEADER_ELECT", _FLAG, _flag),
-        "enable_profiling": _Form("ENABLE_PROFILING", _FLAG, _flag),
-        "memory_limit": _Form("MEMORY_LIMIT", "a whole number of bytes, -1 for none", _whole),
-        "e2e_test_mode": _Form("E2E_TEST_MODE", _FLAG, _flag),
-        "dynamic_sku_cache": _Form("AZURE_ENABLE_DYNAMIC_SKU_CACHE", _FLAG, _flag),
+        "metrics_port": port("METRICS_PORT"),
+        "health_probe_port": port("HEALTH_PROBE_PORT"),
+        "webhook_port": port("WEBHOOK_PORT"),
+        "disable_webhook": flag("DISABLE_WEBHOOK"),
+        "kube_client_qps": rate("KUBE_CLIENT_QPS"),
+        "kube_client_burst": count("KUBE_CLIENT_BURST"),
+        "leader_elect": flag("LEADER_ELECT"),
+        "enable_profiling": flag("ENABLE_PROFILING"),
+        "memory_limit": Form("MEMORY_LIMIT", "a whole number of bytes, -1 for none", whole),
+        "e2e_test_mode": flag("E2E_TEST_MODE"),
+        "dynamic_sku_cache": flag("AZURE_ENABLE_DYNAMIC_SKU_CACHE"),
     }
 )
 """The variable of each field. The published process reads some more (names for its logging, service and
@@ -123,16 +75,7 @@ def read_process(
     Raises:
         InvalidConfiguration: Values have the wrong form; tells all of them.
     """
-    found: dict[str, object] = {}
-    faults: list[str] = []
-    for field, form in FORMS.items():
-        text = flags.get(field, "").strip() or environment.get(form.variable, "").strip()
-        if not text:
-            continue
-        try:
-            found[field] = form.read(text)
-        except ValueError:
-            faults.append(f"{form.variable}: expected {form.expected}, found {describe(text)}")
+    found, faults = read_forms(FORMS, environment, flags)
     faults += _collisions(found)
     if faults:
         raise InvalidConfiguration(faults)

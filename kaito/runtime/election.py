@@ -42,12 +42,12 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         found = []
         if not self.lease_seconds > self.renew_seconds:
             found.append(
-                f"lease duration: expected more than the renew deadline of {self.renew_seconds:g} s, "
+                f"lease-duration: expected more than the renew deadline of {self.renew_seconds:g} s, "
                 f"found {self.lease_seconds:g} s"
             )
         if not self.renew_seconds > JITTER * self.retry_seconds > 0:
             found.append(
-                f"renew deadline: expected more than {JITTER} retry periods of {self.retry_seconds:g} s, "
+                f"renew-deadline: expected more than {JITTER} retry periods of {self.retry_seconds:g} s, "
                 f"found {self.renew_seconds:g} s"
             )
         return found

@@ -79,7 +79,7 @@ class LiveCluster:
             if self.failing.get("open_watch"):
                 raise self.failing["open_watch"].pop(0)
             self.watched.setdefault(resource, []).append(resource_version)
-            return LiveStream(self, resource, resource_version)
+            return LiveStream(self, resource, resource_version, label_selector)
 
     def cut(self, resource: Resource, **error: Any) -> None:
         """End the open watches of a kind."""
@@ -113,9 +113,16 @@ class LiveCluster:
 class LiveStream:
     """A watch of the virtual API server, read by a thread."""
 
-    def __init__(self, live: LiveCluster, resource: Resource, resource_version: str) -> None:
+    def __init__(
+        self, live: LiveCluster, resource: Resource, resource_version: str, label_selector: str = ""
+    ) -> None:
         self._changed = live.changed
-        self._watch = live.cluster.watch(resource, resource_version=resource_version, on_ready=self._ring)
+        self._watch = live.cluster.watch(
+            resource,
+            label_selector=label_selector,
+            resource_version=resource_version,
+            on_ready=self._ring,
+        )
 
     def read(self, timeout_seconds: float) -> list[WatchNotification] | None:
         with self._changed:

@@ -16,7 +16,7 @@ import pytest
 from kaito import cli, kube
 from kaito.clock import WallClock
 from kaito.provisioner import azure
-from kaito.runtime.ports import MACHINES
+from kaito.runtime.ports import LEASES, MACHINES
 from store.opening import open_log
 from tests.kaito.live import LiveCluster, ScriptedPools, a_machine, until
 
@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "AZURE_CLUSTER_NAME": "aks",
     "AZURE_TENANT_ID": "tenant",
     "AZURE_NODE_RESOURCE_GROUP": "MC_rg",
+    "SYSTEM_NAMESPACE": "gpu-provisioner",
     "AZURE_CLIENT_SECRET": SECRET,
     "KAITO_TEST_TOKEN": SECRET,
 }
@@ -51,14 +52,14 @@ class Process:
         self.pools = ScriptedPools(self.cluster)
         self.log = f"sqlite:///{directory / 'log.db'}"
         self.output = Output()
-        self.connected: dict[str, Any] = {}
+        self.connected: list[dict[str, Any]] = []
         monkeypatch.setattr(azure, "connect", lambda configuration, clock: self.pools)
         monkeypatch.setattr(kube, "connect", self._connect)
         self._monkeypatch = monkeypatch
         self._runs = 0
 
     def _connect(self, kubeconfig: str | None, context: str | None, **options: Any) -> LiveCluster:
-        self.connected = {"kubeconfig": kubeconfig, "context": context, **options}
+        self.connected.append({"kubeconfig": kubeconfig, "context": context, **options})
         return self.cluster
 
     def run(self, *arguments: str, reached: Callable[[], Any] | None = None) -> int:
@@ -99,7 +100,7 @@ def test_every_fault_is_told_at_once(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("ARM_SUBSCRIPTION_ID")
 
-    code = cli.run(["provisioner", "--workers", "0", "--leader-elect", "perhaps"])
+    code = cli.run(["provisioner", "--workers", "0", "--leader-elect-lease-duration", "9s"])
 
     assert code == 2
     assert capsys.readouterr().err.splitlines() == [
@@ -107,7 +108,7 @@ def test_every_fault_is_told_at_once(
         "error: ARM_SUBSCRIPTION_ID: expected the id of a subscription (a UUID), found nothing",
         'error: METRICS_PORT: expected a port from 0 to 65535, found "http"',
         'error: KUBE_CLIENT_QPS: expected a number above 0, found "-1"',
-        'error: LEADER_ELECT: expected true or false, found "perhaps"',
+        "error: --leader-elect-lease-duration: expected more than the renew deadline of 10 s, found 9 s",
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -167,11 +168,10 @@ def test_unserved_settings_are_told(process: Process, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DISABLE_WEBHOOK", "true")
     monkeypatch.setenv("ENABLE_PROFILING", "true")
 
-    process.run("--metrics-port", "0", "--leader-elect", "true")
+    process.run("--metrics-port", "0", "--leader-elect=true")
 
     (line,) = [line for line in process.output.lines() if line["message"].startswith("not served")]
     assert line["asked_for"] == [
-        "leader election (LEADER_ELECT): run one replica",
         "probes on port 8081 (HEALTH_PROBE_PORT)",
         "profiling (ENABLE_PROFILING)",
     ]
@@ -189,9 +189,23 @@ def test_nothing_unserved_is_no_line(process: Process, monkeypatch: pytest.Monke
 def test_cluster_is_reached_as_asked(process: Process) -> None:
     process.run("--kubeconfig", "config", "--context", "aks", "--workers", "3")
 
-    agent = process.connected.pop("user_agent")
-    assert agent.startswith("kaito-provisioner/")
-    assert process.connected == {"kubeconfig": "config", "context": "aks", "workers": 4}
+    work, lease = process.connected
+    common = {"kubeconfig": "config", "context": "aks", "user_agent": "kaito-provisioner"}
+    assert work == {**common, "workers": 4}
+    assert lease == {**common, "workers": 1, "read_seconds": 5.0}
+
+
+def test_leader_writes_with_its_epoch(process: Process) -> None:
+    process.cluster.create(MACHINES, a_machine())
+
+    process.run(reached=lambda: process.pools.calls)
+    process.run()
+
+    with open_log(process.log, WallClock().now, create=False) as log:
+        assert {record.epoch for record in log.read(f"machine/{NAME}")} <= {1, 2}
+        assert log.highest_epoch("machine") == 2
+    lease = process.cluster.cluster.get(LEASES, "karpenter-leader-election", "gpu-provisioner")
+    assert lease["spec"]["holderIdentity"] == ""
 
 
 def test_no_line_shows_a_secret(process: Process) -> None:

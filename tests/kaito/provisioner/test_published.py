@@ -57,7 +57,6 @@ def test_one_port_cannot_serve_both() -> None:
 @pytest.mark.parametrize(
     ("change", "variable"),
     [
-        ({"leader_elect": True}, "LEADER_ELECT"),
         ({"metrics_port": 1}, "METRICS_PORT"),
         ({"health_probe_port": 1}, "HEALTH_PROBE_PORT"),
         ({"disable_webhook": False}, "DISABLE_WEBHOOK"),

@@ -1,0 +1,163 @@
+"""`kaito operator`: the workspace controller as a process in a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from kaito.catalogue import Catalogue
+from kaito.clock import WallClock
+from kaito.commands.options import (
+    DEFAULT_LOG,
+    Kubeconfig,
+    KubeContext,
+    LeaseDuration,
+    LeaseName,
+    LeaseNamespace,
+    LogLines,
+    LogUrl,
+    RenewDeadline,
+    RetryPeriod,
+    setting,
+)
+from kaito.manager import logs
+from kaito.manager.logs import LogFormat, fields
+from kaito.manager.signals import stopping_on_signals
+from kaito.operator.configuration import FAMILY, OperatorConfiguration, read_operator
+from kaito.operator.process import Options, new_manager
+from kaito.process.identity import new_identity
+from kaito.process.leadership import new_election
+from store.opening import open_log
+
+if TYPE_CHECKING:
+    pass
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A command line that was found right."""
+
+    configuration: OperatorConfiguration
+    catalogue: Catalogue
+    log: str
+    kubeconfig: str | None
+    context: str | None
+
+
+def operator(
+    log: LogUrl = DEFAULT_LOG,
+    workers: Annotated[str, setting("--workers", "N", "Threads that reconcile Workspaces; 5.")] = "",
+    metrics_bind_address: Annotated[
+        str, setting("--metrics-bind-address", "ADDRESS", "Of /metrics; :8080, 0 for none.")
+    ] = "",
+    health_probe_bind_address: Annotated[
+        str, setting("--health-probe-bind-address", "ADDRESS", "Of /healthz and /readyz; :8081, 0 for none.")
+    ] = "",
+    leader_elect: Annotated[
+        bool, typer.Option("--leader-elect/--no-leader-elect", help="Act only while holding the Lease.")
+    ] = True,
+    leader_elect_resource_name: LeaseName = "",
+    leader_elect_resource_namespace: LeaseNamespace = "",
+    leader_elect_lease_duration: LeaseDuration = "",
+    leader_elect_renew_deadline: RenewDeadline = "",
+    leader_elect_retry_period: RetryPeriod = "",
+    webhook: Annotated[
+        bool, typer.Option("--webhook/--no-webhook", help="Serve admission in this process.")
+    ] = True,
+    machine_slow_after: Annotated[
+        str, setting("--machine-slow-after", "DURATION", "When a Machine is told to be slow; 4m.")
+    ] = "",
+    machine_timeout: Annotated[
+        str, setting("--machine-timeout", "DURATION", "When a Machine is told to be late; 15m.")
+    ] = "",
+    presets: Annotated[
+        Path | None, typer.Option("--presets", metavar="DIR", help="Your own presets, one file each.")
+    ] = None,
+    log_format: LogLines = LogFormat.AUTO,
+    kubeconfig: Kubeconfig = None,
+    context: KubeContext = None,
+) -> None:
+    """Run the workspace operator: Workspaces get their nodes and their inference workload."""
+    flags = {
+        "workers": workers,
+        "metrics": metrics_bind_address,
+        "probes": health_probe_bind_address,
+        "leader_elect": str(leader_elect),
+        "lease_name": leader_elect_resource_name,
+        "namespace": leader_elect_resource_namespace,
+        "lease_seconds": leader_elect_lease_duration,
+        "renew_seconds": leader_elect_renew_deadline,
+        "retry_seconds": leader_elect_retry_period,
+        "webhook": str(webhook),
+        "machine_slow_after": machine_slow_after,
+        "machine_timeout": machine_timeout,
+    }
+    request = Request(
+        configuration=read_operator(os.environ, flags),
+        catalogue=Catalogue.load(presets),
+        log=log,
+        kubeconfig=kubeconfig,
+        context=context,
+    )
+    handler = logs.configure(log_format)
+    try:
+        code = _run(request)
+    finally:
+        logs.release(handler)
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(request: Request) -> int:
+    """Open what is needed, in the order in which it can fail without leaving anything behind."""
+    from kaito import kube
+
+    clock = WallClock()
+    configuration = request.configuration
+    connect = partial(kube.connect, request.kubeconfig, request.context, user_agent="kaito-operator")
+    with ExitStack() as stack:
+        api = connect(workers=configuration.workers)
+        stack.callback(api.close)
+        log = open_log(request.log, clock.now, create=True)
+        stack.callback(log.close)
+        options = Options(
+            identity=new_identity(clock), workers=configuration.workers, settings=configuration.settings
+        )
+        election = None
+        if configuration.candidacy is not None:
+            lease_api = connect(workers=1, read_seconds=configuration.candidacy.call_seconds)
+            stack.callback(lease_api.close)
+            election = new_election(lease_api, log, configuration.candidacy, FAMILY, options.identity, clock)
+        manager = new_manager(api, log, request.catalogue, clock, options, election=election)
+        _announce(request, options)
+        with stopping_on_signals(manager.stop):
+            code = manager.run()
+        if not manager.drained:
+            # A call that is still under way holds its connection; the end of the process frees both.
+            stack.pop_all()
+        return code
+
+
+def _announce(request: Request, options: Options) -> None:
+    """What runs and, in a line of its own, what the environment asks for in vain."""
+    candidacy = request.configuration.candidacy
+    _LOGGER.info(
+        "operator starts",
+        extra=fields(
+            version=metadata.version("kaito-operator"),
+            identity=options.identity,
+            lease=None if candidacy is None else f"{candidacy.namespace}/{candidacy.name}",
+            workers=options.workers,
+        ),
+    )
+    if unserved := request.configuration.unserved():
+        _LOGGER.warning("not served by this release", extra=fields(asked_for=unserved))

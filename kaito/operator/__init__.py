@@ -1,0 +1,1 @@
+"""The workspace operator as a process: the settings of the published manager and ours, and the wiring."""
