@@ -104,6 +104,10 @@ def _detect_phase(draft: Draft, pods: tuple[PodView, ...]) -> None:
     phase, message = _phase(pods)
     timed_out = state.inference_ready.reason == InferenceReason.FAILED
     over = state.inference_ready.status is ConditionStatus.FALSE and not timed_out
+    if phase == InferencePhase.SCHEDULING and not state.inference_phase and not over:
+        # A pod just made finds its node within a moment, and one that cannot is a trouble: no status is
+        # written for it.
+        message = state.inference_ready.message
     if phase and (over or phase != state.inference_phase):
         draft.record(ev.InferenceProgressed(at=draft.now, phase=phase, message=message))
 

@@ -69,6 +69,14 @@ def test_template_without_service_gets_none() -> None:
     assert only(stepped.commands, cmd.CreateWorkload) == [cmd.CreateWorkload(kind="StatefulSet", name=NAME)]
 
 
+def test_pod_that_waits_for_a_node_again_is_told(story: Story) -> None:
+    starting(story, a_pod_view(), seconds=2)
+
+    starting(story, a_pod_view(node=""), seconds=3)
+
+    assert inference(story)[2] == f"pod {POD}: waiting for a node"
+
+
 def test_pods_are_followed_phase_by_phase(story: Story) -> None:
     seen = []
 
@@ -77,7 +85,7 @@ def test_pods_are_followed_phase_by_phase(story: Story) -> None:
         seen.append(inference(story))
 
     assert seen == [
-        ("Unknown", "WorkspaceInferenceStatusPending", f"pod {POD}: waiting for a node"),
+        ("Unknown", "WorkspaceInferenceStatusPending", f"Deployment {NAME} is starting"),
         ("Unknown", "WorkspaceInferenceStatusPending", f"pod {POD}: pulling the image"),
         ("Unknown", "WorkspaceInferenceStatusPending", f"pod {POD}: loading the model"),
     ]
