@@ -78,17 +78,26 @@ def _detect_object(draft: Draft, view: ClusterView) -> None:
         if draft.state.stage in (Stage.LIVE, Stage.DELETING):
             draft.record(ev.WorkspaceDeleted(at=draft.now))
         return
-    if draft.state.stage is Stage.ABSENT:
-        draft.record(_first_event(found, view, draft.now))
+    stage = draft.state.stage
+    if stage is Stage.ABSENT:
+        draft.record(_met(_first_kind(found, view), found, draft.now))
+    elif view.restored and (stage is Stage.GONE or (stage is Stage.DELETING and not found.deleting)):
+        draft.record(_met(ev.WorkspaceRestored, found, draft.now))
     if draft.state.stage is Stage.LIVE:
         _detect_spec(draft, found)
         if found.deleting:
             draft.record(ev.WorkspaceDeletionRequested(at=draft.now))
 
 
-def _first_event(found: WorkspaceView, view: ClusterView, now: datetime) -> ev.WorkspaceEvent:
+_Met = type[ev.WorkspaceCreated] | type[ev.WorkspaceAdopted] | type[ev.WorkspaceRestored]
+
+
+def _first_kind(found: WorkspaceView, view: ClusterView) -> _Met:
     worked_on = found.has_finalizer or found.status.conditions or view.machines
-    kind = ev.WorkspaceAdopted if worked_on else ev.WorkspaceCreated
+    return ev.WorkspaceAdopted if worked_on else ev.WorkspaceCreated
+
+
+def _met(kind: _Met, found: WorkspaceView, now: datetime) -> ev.WorkspaceEvent:
     return kind(
         at=now,
         uid=found.uid,

@@ -27,8 +27,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 # --- the object -------------------------------------------------------------------------------------
 
 
-class WorkspaceCreated(Event, frozen=True, kw_only=True, gc=False):
-    """The operator met the Workspace for the first time, before it had done anything for it."""
+class WorkspaceMet(Event, frozen=True, kw_only=True, gc=False):
+    """Base of the events that begin a life or take it up again; never stored itself."""
 
     uid: str
     namespace: str
@@ -41,17 +41,19 @@ class WorkspaceCreated(Event, frozen=True, kw_only=True, gc=False):
     limits: Limits
 
 
-class WorkspaceAdopted(Event, frozen=True, kw_only=True, gc=False):
+class WorkspaceCreated(WorkspaceMet, frozen=True, kw_only=True, gc=False):
+    """The operator met the Workspace for the first time, before it had done anything for it."""
+
+
+class WorkspaceAdopted(WorkspaceMet, frozen=True, kw_only=True, gc=False):
     """The operator found a Workspace that an operator had worked on, and no stream: history is lost."""
 
-    uid: str
-    namespace: str
-    name: str
-    generation: int
-    node_count: int
-    instance_type: str
-    inference: str
-    limits: Limits
+
+class WorkspaceRestored(WorkspaceMet, frozen=True, kw_only=True, gc=False):
+    """A live read found the Workspace alive though the log has its deletion: the cluster was set back.
+
+    What was known of its nodes and its workload is forgotten and has to be seen again.
+    """
 
 
 class SpecChanged(Event, frozen=True, kw_only=True, gc=False):
@@ -304,6 +306,7 @@ class WorkspaceDeleted(Event, frozen=True, kw_only=True, gc=False):
 WorkspaceEvent: TypeAlias = (
     WorkspaceCreated
     | WorkspaceAdopted
+    | WorkspaceRestored
     | SpecChanged
     | LimitsChanged
     | SpecRefused

@@ -129,7 +129,9 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     """One picture per reconcile, of one life (UID) of a Workspace and its own Machines.
 
     ``workspace`` is None when the object is not there. Its Machines are deleted on that word, so for a stream
-    that is not over the driver gives it after a live read only; the rest may come from caches.
+    that is not over the driver gives it after a live read only; the rest may come from caches. ``restored``
+    is the word of a live read, too: the object is there, and not being deleted where the log has only asked
+    for that, though the log has more than this.
     """
 
     workspace: WorkspaceView | None = None
@@ -138,6 +140,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     service: ServiceView | None = None
     workload: WorkloadView | None = None
     pods: tuple[PodView, ...] = ()
+    restored: bool = False
 
 
 class Result(StrEnum):

@@ -170,7 +170,7 @@ def _machine_deleted(workspace: Workspace, event: ev.MachineDeleted) -> None:
 # --- the object and its inference -------------------------------------------------------------------
 
 
-def _workspace_created(workspace: Workspace, event: ev.WorkspaceCreated | ev.WorkspaceAdopted) -> None:
+def _workspace_met(workspace: Workspace, event: ev.WorkspaceMet) -> None:
     workspace.uid = event.uid
     workspace.namespace = event.namespace
     workspace.name = event.name
@@ -183,6 +183,17 @@ def _workspace_created(workspace: Workspace, event: ev.WorkspaceCreated | ev.Wor
     workspace.created_at = event.at
     workspace.adopted = isinstance(event, ev.WorkspaceAdopted)
     workspace.slots = free_slots(event.node_count)
+
+
+def _workspace_restored(workspace: Workspace, event: ev.WorkspaceRestored) -> None:
+    """Take the life up again as an adopted one; its Machines and its workload are found anew."""
+    created_at = workspace.created_at
+    _workspace_met(workspace, event)
+    workspace.created_at, workspace.adopted = created_at, True
+    workspace.surplus = workspace.deleting = workspace.gone = workspace.worker_nodes = ()
+    workspace.refused = workspace.service = workspace.workload = workspace.inference_phase = ""
+    workspace.deletion_at = workspace.workload_at = workspace.inference_phase_at = None
+    workspace.degraded = workspace.released = False
 
 
 def _spec_changed(workspace: Workspace, event: ev.SpecChanged) -> None:
@@ -249,8 +260,9 @@ def _workspace_released(workspace: Workspace, event: ev.WorkspaceReleased) -> No
 
 _Handler: TypeAlias = Callable[[Workspace, Any], None]
 _HANDLERS: dict[type[ev.WorkspaceEvent], _Handler | None] = {
-    ev.WorkspaceCreated: _workspace_created,
-    ev.WorkspaceAdopted: _workspace_created,
+    ev.WorkspaceCreated: _workspace_met,
+    ev.WorkspaceAdopted: _workspace_met,
+    ev.WorkspaceRestored: _workspace_restored,
     ev.SpecChanged: _spec_changed,
     ev.LimitsChanged: _limits_changed,
     ev.SpecRefused: _spec_refused,

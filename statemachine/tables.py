@@ -59,6 +59,9 @@ EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
     # condition          event                          source    dest      reason                           message
     (MACHINE_READY,      ev.WorkspaceCreated,           ABSENT,   UNKNOWN,  "MachinePending",                "waiting for nodes"),
     (MACHINE_READY,      ev.WorkspaceAdopted,           ABSENT,   UNKNOWN,  "MachinePending",                "waiting for nodes"),
+    (MACHINE_READY,      ev.WorkspaceRestored,          UNKNOWN,  UNKNOWN,  "MachinePending",                "waiting for nodes"),
+    (MACHINE_READY,      ev.WorkspaceRestored,          FALSE,    UNKNOWN,  "MachinePending",                "waiting for nodes"),
+    (MACHINE_READY,      ev.WorkspaceRestored,          TRUE,     UNKNOWN,  "MachinePending",                "waiting for nodes"),
     (MACHINE_READY,      ev.MachineRequested,           UNKNOWN,  UNKNOWN,  PENDING,                         CREATING),
     (MACHINE_READY,      ev.MachineRequested,           FALSE,    FALSE,    KEEP,                            ""),
     (MACHINE_READY,      ev.MachineCreationRefused,     UNKNOWN,  FALSE,    "machineFailedCreation",         "{e.message}"),
@@ -81,6 +84,9 @@ EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
 
     (RESOURCE_READY,     ev.WorkspaceCreated,           ABSENT,   UNKNOWN,  "ResourcePending",               "waiting for nodes"),
     (RESOURCE_READY,     ev.WorkspaceAdopted,           ABSENT,   UNKNOWN,  "ResourcePending",               "waiting for nodes"),
+    (RESOURCE_READY,     ev.WorkspaceRestored,          UNKNOWN,  UNKNOWN,  "ResourcePending",               "waiting for nodes"),
+    (RESOURCE_READY,     ev.WorkspaceRestored,          FALSE,    UNKNOWN,  "ResourcePending",               "waiting for nodes"),
+    (RESOURCE_READY,     ev.WorkspaceRestored,          TRUE,     UNKNOWN,  "ResourcePending",               "waiting for nodes"),
     (RESOURCE_READY,     ev.MachineCreationRefused,     UNKNOWN,  FALSE,    RESOURCE_FAILED,                 "{e.message}"),
     (RESOURCE_READY,     ev.MachineCreationRefused,     FALSE,    FALSE,    RESOURCE_FAILED,                 "{e.message}"),
     (RESOURCE_READY,     ev.MachineLaunchFailed,        UNKNOWN,  FALSE,    RESOURCE_FAILED,                 "{e.message}"),
@@ -100,6 +106,9 @@ EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
 
     (INFERENCE_READY,    ev.WorkspaceCreated,           ABSENT,   UNKNOWN,  INFERENCE_PENDING,               "waiting for resources"),
     (INFERENCE_READY,    ev.WorkspaceAdopted,           ABSENT,   UNKNOWN,  INFERENCE_PENDING,               "waiting for resources"),
+    (INFERENCE_READY,    ev.WorkspaceRestored,          UNKNOWN,  UNKNOWN,  INFERENCE_PENDING,               "waiting for resources"),
+    (INFERENCE_READY,    ev.WorkspaceRestored,          FALSE,    UNKNOWN,  INFERENCE_PENDING,               "waiting for resources"),
+    (INFERENCE_READY,    ev.WorkspaceRestored,          TRUE,     UNKNOWN,  INFERENCE_PENDING,               "waiting for resources"),
     (INFERENCE_READY,    ev.SpecChanged,                UNKNOWN,  UNKNOWN,  KEEP,                            ""),
     (INFERENCE_READY,    ev.SpecChanged,                FALSE,    UNKNOWN,  INFERENCE_PENDING,               "waiting for resources"),
     (INFERENCE_READY,    ev.SpecChanged,                TRUE,     TRUE,     KEEP,                            ""),
@@ -121,6 +130,8 @@ EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
     (INFERENCE_READY,    ev.InferenceDegraded,          TRUE,     FALSE,    "{e.reason}",                    "{e.message}"),
 
     (WORKSPACE_DELETING, ev.WorkspaceDeletionRequested, ABSENT,   TRUE,     "workspaceDeleted",              DELETING),
+    (WORKSPACE_DELETING, ev.WorkspaceRestored,          ABSENT,   ABSENT,   "",                              ""),
+    (WORKSPACE_DELETING, ev.WorkspaceRestored,          TRUE,     ABSENT,   "",                              ""),
     (WORKSPACE_DELETING, ev.MachineAdopted,             ABSENT,   ABSENT,   KEEP,                            ""),
     (WORKSPACE_DELETING, ev.MachineAdopted,             TRUE,     TRUE,     "workspaceDeleted",              DELETING),
     (WORKSPACE_DELETING, ev.MachineDeleted,             ABSENT,   ABSENT,   KEEP,                            ""),
@@ -188,6 +199,8 @@ STAGE_TRIGGERED: Final[tuple[StageRow, ...]] = (
     (ev.WorkspaceDeletionRequested,  Stage.LIVE,     Stage.DELETING),
     (ev.WorkspaceDeleted,            Stage.LIVE,     Stage.GONE),
     (ev.WorkspaceDeleted,            Stage.DELETING, Stage.GONE),
+    (ev.WorkspaceRestored,           Stage.DELETING, Stage.LIVE),
+    (ev.WorkspaceRestored,           Stage.GONE,     Stage.LIVE),
     (ev.WorkspaceReleased,           Stage.DELETING, Stage.DELETING),
     (ev.MachineAdopted,              Stage.LIVE,     Stage.LIVE),
     (ev.MachineAdopted,              Stage.DELETING, Stage.DELETING),

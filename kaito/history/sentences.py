@@ -42,7 +42,7 @@ def describe(event: StoredEvent) -> str:
     return _TEXTS[type(event)](event)
 
 
-def _wanted(event: ev.WorkspaceCreated | ev.WorkspaceAdopted) -> str:
+def _wanted(event: ev.WorkspaceMet) -> str:
     size = f" of {event.instance_type}" if event.instance_type else ""
     served = f", to serve {event.inference}" if event.inference else ""
     return f"{counted(event.node_count, 'node')}{size}{served}"
@@ -63,6 +63,7 @@ def _uncertain(event: ev.InferenceBecameReady) -> str:
 
 _TEXTS: dict[type[StoredEvent], Callable[[Any], str]] = {
     ev.WorkspaceCreated: lambda e: f"Workspace created: {_wanted(e)}",
+    ev.WorkspaceRestored: lambda e: f"Workspace restored, the cluster was set back: {_wanted(e)}",
     ev.WorkspaceAdopted: lambda e: f"Workspace adopted, its earlier history is not known: {_wanted(e)}",
     ev.SpecChanged: lambda e: f"Spec changed: generation {e.generation}",
     ev.LimitsChanged: lambda e: (

@@ -14,10 +14,10 @@ import msgspec
 from kaito.runtime.executor import Executor, WorkspaceTarget
 from kaito.runtime.keys import WorkspaceKey
 from kaito.runtime.observer import Observer
-from kaito.runtime.ports import WORKSPACES, ApiError, Clock, KubeApi, NotFound
+from kaito.runtime.ports import WORKSPACES, ApiError, Clock, KubeApi, NotFound, Object
 from kaito.runtime.repository import Repository
 from kaito.runtime.streams import POISON, Loaded
-from kaito.runtime.translation import status_view
+from kaito.runtime.translation import is_deleting, status_view
 from kaito.runtime.workqueue import Outcome
 from statemachine.commands import WriteStatus
 from statemachine.lifecycle import Step, step
@@ -108,6 +108,8 @@ class Reconciler:
         if mine is None and loaded.state.stage in _STANDING and self._lives_still(key, uid):
             return now + LAGGING_RETRY
         view = self._observer.observe(key, uid, loaded.state)
+        if mine is not None and self._is_restored(key, mine, loaded.state.stage):
+            view = msgspec.structs.replace(view, restored=True)
         stepped = step(loaded.state, view, now)
         loaded = self._append(key, uid, loaded, stepped, cause)
         wake = stepped.wake_at
@@ -121,6 +123,21 @@ class Reconciler:
             if recorded.events:
                 wake = then  # what follows from it is decided on the next picture, at once
         return wake
+
+    def _is_restored(self, key: WorkspaceKey, mine: Object, stage: Stage) -> bool:
+        """Whether the Workspace lives though the log has its end: the cluster was set back to a backup.
+
+        A live read, for a lagging cache shows the same picture.
+        """
+        over = stage is Stage.GONE
+        if not over and (stage is not Stage.DELETING or is_deleting(mine)):
+            return False
+        try:
+            found = self._api.get(WORKSPACES, key.name, key.namespace)
+        except NotFound:
+            return False
+        same = found["metadata"].get("uid") == mine["metadata"]["uid"]
+        return same and (over or not is_deleting(found))
 
     def _lives_still(self, key: WorkspaceKey, uid: str) -> bool:
         """A live read: the cache may lag behind, and the absence of a Workspace ends its Machines."""

@@ -55,7 +55,7 @@ def present(state: Machine, picture: MachinePicture) -> MachineObject | None:
     if found is None:
         return None
     if found.uid == state.uid:
-        return None if state.stage is Stage.GONE else found
+        return None if state.stage is Stage.GONE and not picture.restored else found
     return found if state.created_at is None or found.created_at >= state.created_at else None
 
 

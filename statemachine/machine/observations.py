@@ -160,7 +160,8 @@ class MachinePicture(msgspec.Struct, frozen=True, kw_only=True):
     process last read this Machine's pool or operation, None when it never did: kept in memory, its loss
     costs one read. ``watched_since`` is since when this process has looked at the Machine without a break of
     more than some minutes: the limits that end in a deletion count no time in which nobody looked, for a
-    whole cluster may have been stopped. None leaves that out.
+    whole cluster may have been stopped. None leaves that out. ``restored`` is the word of a live read that
+    the object is there though the log has its end: the cluster was set back to a backup.
     """
 
     machine: MachineObject | None = None
@@ -171,6 +172,7 @@ class MachinePicture(msgspec.Struct, frozen=True, kw_only=True):
     """When this process last saw a node of the Machine come, be deleted or go, None when it never did: the
     cloud has just done something, which is the moment to look at the pool."""
     watched_since: datetime | None = None
+    restored: bool = False
 
 
 class MachineOutcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from datetime import datetime
 
+import msgspec
+
 from kaito.runtime.machines.executor import MachineExecutor
 from kaito.runtime.machines.keys import STREAM_PREFIX, stream_of
 from kaito.runtime.machines.observer import MachineObserver, is_ours
@@ -18,6 +20,7 @@ from statemachine.machine import commands as cmd
 from statemachine.machine.lifecycle import MachineStep, step
 from statemachine.machine.observations import MachineObservation, MachineOutcome
 from statemachine.machine.state import Machine
+from statemachine.state import Stage
 from store.errors import LogUnavailable, WrongExpectedVersion
 
 UNANSWERED_RETRY_SECONDS = 15.0
@@ -95,6 +98,8 @@ class MachineReconciler:
         if object_ is None and not loaded.version:
             return Reconciled(Outcome.SUCCESS)
         picture = self._observer.observe(name, object_, now)
+        if object_ is not None and self._is_restored(name, object_, loaded.state):
+            picture = msgspec.structs.replace(picture, restored=True)
         stepped = step(loaded.state, picture, now)
         loaded = self._record(stream, loaded, stepped, cause)
         wake = self._act(stream, loaded, stepped, object_, cause)
@@ -115,6 +120,16 @@ class MachineReconciler:
         except NotFound:
             return None
         return live if is_ours(live) else None
+
+    def _is_restored(self, name: str, object_: Object, state: Machine) -> bool:
+        """Whether the Machine is there though the log has its end; a cache may lag, so it is read live."""
+        uid = object_["metadata"].get("uid")
+        if state.stage is not Stage.GONE or uid != state.uid:
+            return False
+        try:
+            return bool(self._api.get(MACHINES, name)["metadata"].get("uid") == uid)
+        except NotFound:
+            return False
 
     def _act(
         self,
