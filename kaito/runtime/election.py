@@ -2,8 +2,8 @@
 
 The rules are client-go's (15 s lease, 10 s to renew it, an attempt every 2 s): a candidate judges another's
 lease by its own monotonic clock, from the moment at which it saw the record change, never by the times in
-it. client-go's elector of the official client could not serve: it sleeps in a loop of its own, renews with
-generated models, takes the record's times for its own clock's, and knows neither a release nor an epoch.
+it. The elector that comes with the `kubernetes` client cannot serve: it sleeps in a loop that nobody can stop,
+measures by the time of day, which can jump, and knows neither a release nor an epoch.
 
 The epoch is the record's ``leaseTransitions``. Every takeover raises it above all that the event log has
 seen, so that it never falls, whatever happens to the Lease: an append of a former leader is refused even
