@@ -10,7 +10,7 @@ what the server may yet accept is repeated from the last resourceVersion seen (a
 for a list without need); what it cannot accept any more leads to a list no older than that version, and
 only if the server cannot serve this either to a list of whatever it has; every repeat of a failure waits.
 
-The informer that comes with the `kubernetes` client (37) keeps few of these duties: it lists without pages and
+The informer that comes with the `kubernetes` client keeps few of these duties: it lists without pages and
 through generated models, opens a watch that failed again at once and for ever, has no deadline by which it
 would notice a silent connection, and tells every object of a new list as changed.
 """
