@@ -2,7 +2,7 @@
 
 The rules are client-go's (15 s lease, 10 s to renew it, an attempt every 2 s): a candidate judges another's
 lease by its own monotonic clock, from the moment at which it saw the record change, never by the times in
-it. The elector that comes with the `kubernetes` client cannot serve: it sleeps in a loop that cannot be stopped,
+it. The elector that comes with the `kubernetes` client cannot serve: it sleeps in a loop without an end,
 measures by the time of day, which can jump, and knows neither a release nor an epoch.
 
 The epoch is the record's ``leaseTransitions``. Every takeover raises it above all that the event log has
