@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
@@ -64,7 +65,7 @@ class Heartbeats:
         while not self._stopping.wait(self._every_seconds):
             at = self._next()
             # A list, so that one round has ended before the next begins.
-            list(self._pool.map(lambda name: self._beat(name, at), self._nodes()))
+            list(self._pool.map(partial(self._beat, at), self._nodes()))
             self.beats += 1
 
     def _next(self) -> datetime:
@@ -72,7 +73,7 @@ class Heartbeats:
         self._last = max(WallClock().now(), self._last + timedelta(seconds=1))
         return self._last
 
-    def _beat(self, name: str, at: datetime) -> None:
+    def _beat(self, at: datetime, name: str) -> None:
         # A server that is away misses a beat.
         with suppress(ApiError):
             condition = {"type": "Ready", "lastHeartbeatTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}

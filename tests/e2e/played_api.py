@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 from kaito.kube import paths
 from kaito.kube.client import KubeClient
@@ -17,6 +17,8 @@ from simulator.storage import key_of
 from tests.e2e.mirror import Mirror
 
 PAUSE_SECONDS = 0.1
+
+_T = TypeVar("_T")
 _ON_NODE = "spec.nodeName="
 
 
@@ -140,7 +142,7 @@ class PlayedApi:
         self.mirror.put(resource, written)
         return written
 
-    def _patient(self, call: Callable[[], Any]) -> Any:
+    def _patient(self, call: Callable[[], _T]) -> _T:
         while not self._stopping.is_set():
             try:
                 self.writes += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from threading import Condition, Event, Thread
@@ -29,6 +30,7 @@ from kaito.runtime.ports import (
     STATEFULSETS,
     WORKSPACES,
     Conflict,
+    NotFound,
     Object,
     Resource,
 )
@@ -93,7 +95,8 @@ class LiveSurroundings(Surroundings):
         self._handlers.setdefault(resource, []).append(handler)
 
     def bind(self, pod: str, namespace: str, node: str) -> None:
-        self._played.bind(pod, namespace, node)
+        with suppress(NotFound, Conflict):
+            self._played.bind(pod, namespace, node)
 
     def tell(self, change: Change) -> None:
         """Let the handlers hear of a change, each as a notice of its own."""
@@ -177,11 +180,12 @@ class Players:
         self.stop()
 
     def start(self) -> None:
-        """Returns when they know what is there."""
-        self._informers.start(lambda: None)
-        self._thread.start()
-        until(lambda: self._informers.synced, 60, self._informers.unsynced)
+        """Nobody acts before all of them know all that is there, nor does this return."""
+        synced: list[None] = []
+        self._informers.start(lambda: synced.append(None))
+        until(lambda: len(synced) == len(KINDS), 60, self._informers.unsynced)
         self.post(self._meet_machines)
+        self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()

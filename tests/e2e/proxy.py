@@ -218,7 +218,7 @@ class _Connection:
         body = self._from_client.request_body(head)
         self.call = call = self._noted(head, body)
         verdict = self._proxy.rules.verdict(BEFORE, call)
-        if verdict == DROP:
+        if verdict is DROP:
             raise _Cut
         if isinstance(verdict, bytes):
             return self._tell(verdict, Head(verdict.partition(b"\r\n\r\n")[0]).status)
@@ -255,7 +255,7 @@ class _Connection:
             return self._stream(call, answer)
         rest = self._from_server.answer_body(answer, call.method)
         verdict = self._proxy.rules.verdict(AFTER, call)
-        if verdict == DROP:
+        if verdict is DROP:
             raise _Cut
         told = verdict if isinstance(verdict, bytes) else answer.encode() + rest
         return self._tell(told, call.code) and not (answer.closes or head.closes)
@@ -271,7 +271,7 @@ class _Connection:
     def _stream(self, call: Call, answer: Head) -> bool:
         """Pass on what comes until either side ends it; whether the connection can be used again."""
         assert self._from_server is not None
-        if self._proxy.rules.verdict(AFTER, call) == DROP:
+        if self._proxy.rules.verdict(AFTER, call) is DROP:
             raise _Cut
         call.told = True
         self._client.sendall(answer.encode())

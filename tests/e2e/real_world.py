@@ -6,9 +6,8 @@ alone. All that is made is gone when the world is left, in whatever state a test
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -40,6 +39,8 @@ from simulator.profile import load as load_profile
 from simulator.randomness import Generators
 from tests.e2e.clearing import clear
 from tests.e2e.control_plane import ControlPlane
+from tests.e2e.crowds import create_many, settle
+from tests.e2e.heartbeats import Heartbeats
 from tests.e2e.journal import Journal
 from tests.e2e.kubeconfigs import write_kubeconfig
 from tests.e2e.players import SPEED, Players
@@ -50,10 +51,6 @@ from tests.e2e.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
-EVENTS = Resource("", "v1", "events", "Event")
-
 _T = TypeVar("_T")
 
 
@@ -104,8 +101,12 @@ class RealWorld:
         self._opened.callback(self.api.close)
         self._opened.callback(lambda: clear(self.api))
         self._opened.callback(lambda: self.players.stop())
-        self._opened.enter_context(self.arm_server)
-        self.players.start()
+        try:
+            self._opened.enter_context(self.arm_server)
+            self.players.start()
+        except BaseException:
+            self._opened.close()
+            raise
         return self
 
     def __exit__(
@@ -216,6 +217,26 @@ class RealWorld:
         )
         self.api.create(NODES, node)
 
+    def apply_all(self, workspaces: Sequence[Object]) -> None:
+        """Create many Workspaces at once, over several connections."""
+        create_many(self.plane.kubeconfig, [(WORKSPACES, body) for body in workspaces])
+
+    def settle(self, workspaces: Sequence[Object]) -> list[str]:
+        """Let many Workspaces be there as if ready for long: `crowds.alike` makes them."""
+        self.players.stop()
+        names = settle(self.plane.kubeconfig, workspaces)
+        self.players = self._new_players()
+        self.players.start()
+        return names
+
+    @contextmanager
+    def heartbeats(self, every_seconds: float = 10.0) -> Iterator[Heartbeats]:
+        """Let every node's kubelet report, for the time of a block."""
+        with Heartbeats(
+            self.plane.kubeconfig, lambda: list(self.nodes()), every_seconds=every_seconds
+        ) as hearts:
+            yield hearts
+
     def set_speed(self, speed: float) -> None:
         """Of the cloud and of the players."""
         self.speed = speed
@@ -308,12 +329,3 @@ class RealWorld:
 
     def _new_players(self) -> Players:
         return Players(self.plane.kubeconfig, arm=self.arm, speed=self.speed, profile=self._profile)
-
-
-def slug(text: str) -> str:
-    """A name for an object or a folder."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50]
-
-
-def names(objects: Sequence[Object]) -> list[str]:
-    return [each["metadata"]["name"] for each in objects]

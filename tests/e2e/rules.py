@@ -9,20 +9,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from threading import Event, Lock
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from tests.e2e.journal import Call, Match, everything
 from tests.e2e.wire import an_answer
 
-BEFORE, AFTER = "before", "after"
-When: TypeAlias = Literal["before", "after"]
-"""Before the request reaches the server; after its answer is there and before the client has it."""
 
-DROP = "drop"
-"""The verdict that the connection is reset instead of going on."""
+class When(Enum):
+    """Before the request reaches the server; after its answer is there and before the client has it."""
 
-Verdict: TypeAlias = bytes | Literal["drop"] | None
+    BEFORE = "before"
+    AFTER = "after"
+
+
+BEFORE, AFTER = When.BEFORE, When.AFTER
+
+
+class Drop(Enum):
+    """The verdict that the connection is reset instead of going on."""
+
+    DROP = "drop"
+
+
+DROP = Drop.DROP
+
+Verdict: TypeAlias = bytes | Drop | None
 """An answer to give instead, `DROP`, or None to go on."""
 
 Action: TypeAlias = Callable[[Call], Verdict]

@@ -9,15 +9,18 @@ import pytest
 from kaito.kube import connect
 from kaito.runtime.pools import PoolSpec
 from kaito.runtime.ports import DEPLOYMENTS, NODES, PODS, SERVICES, WORKSPACES, Object, Unavailable
+from tests.e2e.crowds import alike
 from tests.e2e.journal import calls, watches, writes
 from tests.e2e.kubeconfigs import write_kubeconfig
 from tests.e2e.proxy import in_front_of_api_server
 from tests.e2e.real_world import RealWorld
 from tests.e2e.rules import AFTER, BEFORE
+from tests.e2e.waiting import holds
 
 pytestmark = pytest.mark.real_server
 
 SIZE = "Standard_NC12s_v3"
+GPU_NODE = {"kaito.sh/machine-type": "gpu", "karpenter.sh/provisioner-name": "default"}
 
 
 def a_deployment(name: str = "server", owner: Object | None = None, **spec: object) -> Object:
@@ -49,8 +52,7 @@ def owned_by(owner: Object) -> Object:
 
 
 def a_pool(name: str) -> PoolSpec:
-    labels = {"kaito.sh/machine-type": "gpu", "karpenter.sh/provisioner-name": "default"}
-    return PoolSpec(name=name, vm_size=SIZE, labels=labels)
+    return PoolSpec(name=name, vm_size=SIZE, labels=GPU_NODE)
 
 
 def buy(world: RealWorld, name: str) -> str:
@@ -97,7 +99,7 @@ def test_deployment_gets_a_ready_pod(world: RealWorld) -> None:
 
 
 def test_deleted_owner_takes_what_it_owns(world: RealWorld) -> None:
-    world.join_node("n1", SIZE, {"kaito.sh/machine-type": "gpu", "karpenter.sh/provisioner-name": "default"})
+    world.join_node("n1", SIZE, GPU_NODE)
     world.apply(world.example("falcon-7b-instruct", rename="w"))
     owner = world.workspaces()["w"]
     world.apply(a_deployment(owner=owner))
@@ -115,7 +117,7 @@ def test_deleted_owner_takes_what_it_owns(world: RealWorld) -> None:
 
 
 def test_pods_go_with_their_node(world: RealWorld) -> None:
-    world.join_node("n1", SIZE, {"kaito.sh/machine-type": "gpu", "karpenter.sh/provisioner-name": "default"})
+    world.join_node("n1", SIZE, GPU_NODE)
     world.apply(a_deployment())
     (pod,) = world.until(lambda: ready_pods(world))
 
@@ -126,7 +128,7 @@ def test_pods_go_with_their_node(world: RealWorld) -> None:
 
 
 def test_evicted_pod_is_replaced(world: RealWorld) -> None:
-    world.join_node("n1", SIZE, {"kaito.sh/machine-type": "gpu", "karpenter.sh/provisioner-name": "default"})
+    world.join_node("n1", SIZE, GPU_NODE)
     world.apply(a_deployment())
     (pod,) = world.until(lambda: ready_pods(world))
 
@@ -137,7 +139,7 @@ def test_evicted_pod_is_replaced(world: RealWorld) -> None:
 
 
 def test_players_outlive_the_api_server(world: RealWorld) -> None:
-    world.join_node("n1", SIZE, {"kaito.sh/machine-type": "gpu", "karpenter.sh/provisioner-name": "default"})
+    world.join_node("n1", SIZE, GPU_NODE)
     world.until(lambda: ready_node(world))
 
     world.plane.restart_api_server()
@@ -149,7 +151,7 @@ def test_players_outlive_the_api_server(world: RealWorld) -> None:
 
 def test_players_outlive_etcd(world: RealWorld) -> None:
     world.plane.restart_etcd()
-    world.join_node("n1", SIZE, {"kaito.sh/machine-type": "gpu", "karpenter.sh/provisioner-name": "default"})
+    world.join_node("n1", SIZE, GPU_NODE)
 
     world.until(lambda: ready_node(world), 60)
 
@@ -204,3 +206,29 @@ def test_stalled_watch_of_the_real_server(world: RealWorld) -> None:
     assert still_open == 1
     assert told is not None
     assert told[0].object["metadata"]["name"] == "server"
+
+
+def test_heartbeats_change_nodes_and_nothing_else(world: RealWorld) -> None:
+    world.join_node("n1", SIZE, GPU_NODE)
+    world.until(lambda: ready_node(world))
+    before, writes_before = world.nodes()["n1"], world.players.writes
+
+    with world.heartbeats(every_seconds=0.1) as hearts:
+        world.until(lambda: hearts.beats >= 5)
+
+    after = world.nodes()["n1"]
+    assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+    assert world.conditions("n1", NODES) == {"Ready": "True"}
+    assert after["status"]["allocatable"] == before["status"]["allocatable"]
+    assert world.players.writes == writes_before
+
+
+def test_settled_crowd_is_left_in_peace(world: RealWorld) -> None:
+    names = world.settle(alike(world.example("falcon-7b-instruct"), 5))
+    pods = sorted(world.pods())
+
+    holds(lambda: sorted(world.pods()) == pods and len(ready_pods(world)) == 5, 1.0)
+
+    assert sorted(world.workspaces()) == names
+    assert len(world.machines()) == len(world.nodes()) == len(world.services()) == 5
+    assert (world.players.writes, world.players.troubles) == (0, [])

@@ -109,7 +109,7 @@ class Reader:
                 return b"".join(parts)
 
     def _trailer(self) -> bytes:
-        parts = []
+        parts: list[bytes] = []
         while not parts or parts[-1] != b"\r\n":
             parts.append(self._line())
         return b"".join(parts)
