@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from kaito.kube.client import KubeClient
 from kaito.runtime.ports import (
@@ -37,21 +38,25 @@ KINDS = (
     LEASES,
     EVENTS,
 )
+WORKERS = 8
+
 KEPT = {("Service", "kubernetes")}
 """The API server's own."""
 
 
 def clear(api: KubeClient, kinds: Sequence[Resource] = KINDS, seconds: float = 60.0) -> None:
-    """Delete all objects of these kinds, and wait until they are gone."""
+    """Delete all objects of these kinds in all namespaces, and wait until they are gone."""
     client = PlayersClient(api._transport)
 
+    every = [client.budgets(), *kinds]
+
     def nothing_left() -> bool:
-        left = [(kind, obj) for kind in kinds for obj in _objects(client, kind)]
-        for kind, obj in left:
-            _remove(client, kind, obj)
+        left = [(kind, obj) for kind in every for obj in _objects(client, kind)]
+        list(pool.map(lambda each: _remove(client, *each), left))
         return not left
 
-    until(nothing_left, seconds, "an empty cluster")
+    with ThreadPoolExecutor(WORKERS, "clearing") as pool:
+        until(nothing_left, seconds, "an empty cluster")
 
 
 def _objects(client: KubeClient, kind: Resource) -> list[Object]:

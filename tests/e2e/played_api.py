@@ -12,9 +12,20 @@ from typing import Any, TypeVar
 
 from kaito.kube import paths
 from kaito.kube.client import KubeClient
-from kaito.runtime.ports import PODS, NotFound, Object, Page, Resource, Throttled, Unavailable
+from kaito.runtime.ports import (
+    PODDISRUPTIONBUDGETS,
+    PODS,
+    NotFound,
+    Object,
+    Page,
+    Resource,
+    Throttled,
+    Unavailable,
+)
 from simulator.storage import key_of
 from tests.e2e.mirror import Mirror
+
+OLD_BUDGETS = Resource("policy", "v1beta1", "poddisruptionbudgets", "PodDisruptionBudget")
 
 PAUSE_SECONDS = 0.1
 
@@ -28,6 +39,12 @@ class Stopped(Exception):
 
 class PlayersClient(KubeClient):
     """With the verbs that only kubelets and schedulers need."""
+
+    def budgets(self) -> Resource:
+        """Disruption budgets as this server knows them: before 1.21 in a version of their own."""
+        served = self._send("GET", "/apis/policy")["versions"]
+        newest = any(each["version"] == "v1" for each in served)
+        return PODDISRUPTIONBUDGETS if newest else OLD_BUDGETS
 
     def bind(self, pod: str, namespace: str, node: str) -> None:
         body = {

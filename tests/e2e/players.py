@@ -7,15 +7,11 @@ of them run in one thread, so each may rely on what it was written for: nobody a
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from threading import Condition, Event, Thread
 from types import TracebackType
-from typing import Any, cast
 
 from kaito.clock import WallClock
 from kaito.kube import connect
@@ -29,105 +25,31 @@ from kaito.runtime.ports import (
     SERVICES,
     STATEFULSETS,
     WORKSPACES,
-    Conflict,
-    NotFound,
     Object,
     Resource,
 )
 from simulator.azure.arm import VirtualArm
 from simulator.azure.joining import NodeJoiner
 from simulator.azure.pacing import Pacer
-from simulator.cluster import Cluster
 from simulator.disruption import DisruptionController
-from simulator.engine import Callback, Engine, EventNotice
-from simulator.kubelet import Kubelet
+from simulator.engine import Engine
 from simulator.nodes import GpuPlugin, NodeLife, PodGarbageCollector
-from simulator.process import Handler, Surroundings, is_true
-from simulator.profile import Profile
 from simulator.profile import load as load_profile
 from simulator.randomness import Generators
 from simulator.scheduler import Scheduler
 from simulator.storage import Change
-from simulator.workloads import DeploymentController, StatefulSetController
 from tests.e2e.garbage import LiveCollector
 from tests.e2e.mirror import Mirror
-from tests.e2e.played_api import PlayedApi, PlayersClient, Stopped
+from tests.e2e.played_api import PlayedApi, PlayersClient
+from tests.e2e.roles import RETRY_SECONDS, Deployments, LiveSurroundings, StatefulSets, SteadyKubelet
 from tests.e2e.waiting import until
 
 SPEED = 240.0
 """Virtual seconds a second: a pool takes one second, and so does a pull of four minutes."""
 
 KINDS = (WORKSPACES, MACHINES, NODES, PODS, SERVICES, DEPLOYMENTS, STATEFULSETS, PODDISRUPTIONBUDGETS)
-OLD_BUDGETS = Resource("policy", "v1beta1", "poddisruptionbudgets", "PodDisruptionBudget")
 IDLE_SECONDS = 0.25
 TICK_SECONDS = 0.01
-RETRY_SECONDS = 0.2
-
-_LOGGER = logging.getLogger(__name__)
-
-
-class LiveSurroundings(Surroundings):
-    """What the simulator's processes stand on, with the real server behind it.
-
-    What they write carries the time of the wall; how long things take is counted in virtual time.
-    """
-
-    def __init__(
-        self, api: PlayedApi, engine: Engine, profile: Profile, generators: Generators, pacer: Pacer
-    ) -> None:
-        super().__init__(cast(Cluster, api), engine, profile, generators)
-        self.troubles: list[str] = []
-        """Errors that no process expected."""
-        self._played = api
-        self._pacer = pacer
-
-    def now(self) -> datetime:
-        return WallClock().now()
-
-    def after(self, seconds: float, callback: Callback) -> EventNotice:
-        return self.engine.schedule(seconds, lambda: self._guarded(callback))
-
-    def after_real(self, seconds: float, callback: Callback) -> EventNotice:
-        """After so many seconds on the wall."""
-        return self.after(seconds * self._pacer.speed, callback)
-
-    def follow(self, resource: Resource, handler: Handler) -> None:
-        self._handlers.setdefault(resource, []).append(handler)
-
-    def bind(self, pod: str, namespace: str, node: str) -> None:
-        with suppress(NotFound, Conflict):
-            self._played.bind(pod, namespace, node)
-
-    def tell(self, change: Change) -> None:
-        """Let the handlers hear of a change, each as a notice of its own."""
-        type_ = "DELETED" if change.new is None else "ADDED" if change.old is None else "MODIFIED"
-        obj = change.new or change.old
-        for handler in self._handlers.get(change.resource, ()):
-            self.after(0, _delivery(handler, type_, obj))
-
-    def _guarded(self, callback: Callback) -> None:
-        try:
-            callback()
-        except Stopped:
-            pass
-        except Conflict:
-            self.after_real(RETRY_SECONDS, callback)
-        except Exception as error:
-            self.troubles.append(f"{type(error).__name__}: {error}")
-            _LOGGER.exception("a player failed")
-
-
-def _delivery(handler: Handler, type_: str, obj: Any) -> Callback:
-    return lambda: handler(type_, obj)
-
-
-class SteadyKubelet(Kubelet):
-    """Does not start again what it finds running: players may come later than their pods."""
-
-    def _on_pod(self, type_: str, pod: Object) -> None:
-        if type_ == "ADDED" and is_true(pod, "Ready"):
-            self._running.add(pod["metadata"]["uid"])
-        super()._on_pod(type_, pod)
 
 
 class Players:
@@ -252,8 +174,8 @@ class Players:
         NodeLife(around)
         GpuPlugin(around)
         PodGarbageCollector(around)
-        DeploymentController(around)
-        StatefulSetController(around)
+        Deployments(around)
+        StatefulSets(around)
         DisruptionController(around)
         Scheduler(around)
         SteadyKubelet(around)
@@ -285,7 +207,6 @@ class Players:
             self.surroundings.after_real(RETRY_SECONDS, self._collect)
 
     def _addresses(self) -> dict[Resource, Resource]:
-        """Servers before 1.21 have disruption budgets in a version of their own."""
-        served = self._client._send("GET", "/apis/policy")["versions"]
-        newest = any(each["version"] == "v1" for each in served)
-        return {} if newest else {PODDISRUPTIONBUDGETS: OLD_BUDGETS}
+        """Where a kind is served, if not as the runtime knows it."""
+        served = self._client.budgets()
+        return {} if served == PODDISRUPTIONBUDGETS else {PODDISRUPTIONBUDGETS: served}

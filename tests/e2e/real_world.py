@@ -37,7 +37,7 @@ from simulator.nodes import joining_node
 from simulator.process import timestamp
 from simulator.profile import load as load_profile
 from simulator.randomness import Generators
-from tests.e2e.clearing import clear
+from tests.e2e.clearing import WORKERS, clear
 from tests.e2e.control_plane import ControlPlane
 from tests.e2e.crowds import create_many, settle
 from tests.e2e.heartbeats import Heartbeats
@@ -93,7 +93,7 @@ class RealWorld:
         engine = Engine(WallClock().now())
         self.arm = VirtualArm(engine, Generators("arm"), load_profile(profile), azure or load_azure("calm"))
         self.arm_server = ArmServer(self.arm, engine, speed=speed)
-        self.api = connect(plane.kubeconfig, user_agent="test")
+        self.api = connect(plane.kubeconfig, user_agent="test", workers=WORKERS)
         self.players = self._new_players()
         self._opened = ExitStack()
 
@@ -103,6 +103,7 @@ class RealWorld:
         self._opened.callback(lambda: self.players.stop())
         try:
             self._opened.enter_context(self.arm_server)
+            clear(self.api)  # other tests have other habits
             self.players.start()
         except BaseException:
             self._opened.close()
