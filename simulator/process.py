@@ -101,6 +101,10 @@ class Surroundings:
         except NotFound:
             return None
 
+    def bind(self, pod: str, namespace: str, node: str) -> None:
+        """Give the pod to a node."""
+        self.patch(PODS, pod, {"spec": {"nodeName": node}}, namespace)
+
     def delete(self, resource: Resource, name: str, namespace: str = "") -> None:
         """Delete the object, which may be gone already."""
         try:

@@ -81,7 +81,7 @@ class Scheduler:
             self._tell(pod, verdict(refusals.values()))
 
     def _bind(self, namespace: str, name: str, node: str) -> None:
-        self._in.patch(PODS, name, {"spec": {"nodeName": node}}, namespace)
+        self._in.bind(name, namespace, node)
         scheduled = {
             "type": "PodScheduled",
             "status": "True",

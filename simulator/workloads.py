@@ -82,7 +82,8 @@ class WorkloadController(ABC):
         if self.resource is DEPLOYMENTS:
             status["unavailableReplicas"] = max(replicas(workload) - ready, 0)
         before = workload.get("status") or {}
-        if any(before.get(name) != value for name, value in status.items()):
+        # A real server leaves out what is 0.
+        if any(before.get(name, 0) != value for name, value in status.items()):
             namespace, name = key(workload)
             self._in.patch(self.resource, name, {"status": status}, namespace, subresource="status")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.control_plane import ControlPlane
+from tests.e2e.real_world import RealWorld
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,3 +40,10 @@ def server(control_plane: ControlPlane) -> ControlPlane:
         "crd/machines.karpenter.sh",
     )
     return control_plane
+
+
+@pytest.fixture
+def world(server: ControlPlane, tmp_path: Path) -> Iterator[RealWorld]:
+    """A cluster in which pools become nodes and Deployments pods, without the operator."""
+    with RealWorld(server, tmp_path) as world:
+        yield world

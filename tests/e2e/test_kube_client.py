@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from random import Random
@@ -148,22 +146,9 @@ def test_server_ends_a_watch_with_a_bookmark(served: Served) -> None:
     assert all(int(version(each.object)) >= int(since) for each in found)
 
 
-def compact(server: ControlPlane) -> None:
-    """Let etcd forget all history, as the API server has it do every five minutes."""
-    flags = server._processes[0].args
-    assert isinstance(flags, list)
-    (url,) = [str(flag).partition("=")[2] for flag in flags if str(flag).startswith("--listen-client-urls=")]
-    revision = int(server.request("GET", "/api/v1/namespaces").body["metadata"]["resourceVersion"])
-    request = urllib.request.Request(
-        f"{url}/v3/kv/compaction", json.dumps({"revision": revision, "physical": True}).encode()
-    )
-    with urllib.request.urlopen(request, timeout=LONG) as answer:
-        assert answer.status == 200
-
-
 def test_forgotten_version_ends_a_watch(served: Served, server: ControlPlane) -> None:
     """This server says so in the stream, others in the answer."""
-    compact(server)
+    server.compact()
 
     with closing(opened(served, "1")) as watch:
         (found,) = read_up_to(watch, 1)
@@ -179,7 +164,7 @@ def test_forgotten_page_is_gone(served: Served, server: ControlPlane) -> None:
     served.create("b")
     token = served.api.list(WORKSPACES, served.namespace, limit=1).continue_
     served.create("c")
-    compact(server)
+    server.compact()
 
     with pytest.raises(Gone, match="continue parameter is too old"):
         served.api.list(WORKSPACES, served.namespace, limit=1, continue_=token)
