@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kaito.kube.client import KubeClient
+    from kaito.kube.transport import Exchanged
 
 __all__ = ["connect"]
 
@@ -24,6 +25,7 @@ def connect(
     *,
     user_agent: str = "kaito",
     workers: int = 4,
+    exchanged: Exchanged | None = None,
 ) -> KubeClient:
     """A client of the cluster that the configuration names; no request is made yet.
 
@@ -33,6 +35,7 @@ def connect(
         context: Of the kubeconfig; the current one by default.
         user_agent: The program's name in the server's audit log and, by its first part, its field manager.
         workers: How many threads make calls; so many connections are kept open.
+        exchanged: Told of every request, for metrics.
 
     Raises:
         InvalidKubeconfig: The configuration cannot be read or used; one line that says why.
@@ -43,4 +46,4 @@ def connect(
     from kaito.kube.transport import Transport
 
     load = access_loader(kubeconfig, context, workers)
-    return KubeClient(Transport(Identities(load), user_agent))
+    return KubeClient(Transport(Identities(load), user_agent, exchanged=exchanged))
