@@ -29,6 +29,9 @@ STUCK_SECONDS = 300.0
 FRESH_SECONDS = 5.0
 """How long the log's answer holds."""
 
+WAIT_SECONDS = 0.25
+"""How long a probe waits for the log at most; then what is known holds on."""
+
 PATIENCE_SECONDS = 20.0
 """How long another writer may hold the log before it counts as not writable."""
 
@@ -98,36 +101,35 @@ class LogWritable:
         self._lock = Lock()
         self._asked_at: float | None = None
         self._asking: Thread | None = None
-        self._known = "not asked yet"
-        self._known_at = clock.monotonic()
+        self._known = "the log has not answered yet"
 
     def __call__(self) -> str:
-        self._ask(self._clock.monotonic())
+        self._ask().join(WAIT_SECONDS)
         now = self._clock.monotonic()
         if self._metrics.failed_at is not None and now - self._metrics.failed_at < FAILURE_SECONDS:
             return f"an append failed: {self._metrics.failure}"
-        silent = now - self._known_at
-        if silent > self._fresh + PATIENCE_SECONDS:
-            return f"no answer for {silent:.0f} s"
-        return self._known
+        return self._silence(now) or self._known
 
-    def ask(self) -> str:
-        """Ask now and wait for the answer; for the start of a process."""
-        known = self._answer()
+    def _ask(self) -> Thread:
+        """The thread that asks the log: a new one, unless one is asking or was lately."""
         with self._lock:
-            self._known, self._known_at = known, self._clock.monotonic()
-            self._asked_at = self._known_at
-        return known
+            now = self._clock.monotonic()
+            fresh = self._asked_at is not None and now - self._asked_at < self._fresh
+            if self._asking is None or not (fresh or self._asking.is_alive()):
+                self._asked_at = now
+                self._asking = Thread(target=self._take_answer, name="log-check", daemon=True)
+                self._asking.start()
+            return self._asking
 
-    def _ask(self, now: float) -> None:
-        """Have the log asked, unless it is being asked or was lately."""
+    def _silence(self, now: float) -> str:
         with self._lock:
-            busy = self._asking is not None and self._asking.is_alive()
-            if busy or (self._asked_at is not None and now - self._asked_at < self._fresh):
-                return
-            self._asked_at = now
-            self._asking = Thread(target=self.ask, name="log-check", daemon=True)
-            self._asking.start()
+            if self._asking is None or self._asked_at is None or not self._asking.is_alive():
+                return ""
+            seconds = now - self._asked_at
+            return f"no answer for {seconds:.0f} s" if seconds > PATIENCE_SECONDS else ""
+
+    def _take_answer(self) -> None:
+        self._known = self._answer()
 
     def _answer(self) -> str:
         try:
