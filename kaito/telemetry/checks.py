@@ -110,6 +110,12 @@ class LogWritable:
             return f"an append failed: {self._metrics.failure}"
         return self._silence(now) or self._known
 
+    @property
+    def asking(self) -> bool:
+        """Whether an answer is still to come."""
+        with self._lock:
+            return self._asking is not None and self._asking.is_alive()
+
     def _ask(self) -> Thread:
         """The thread that asks the log: a new one, unless one is asking or was lately."""
         with self._lock:

@@ -15,15 +15,22 @@ from kaito.runtime.workqueue import Outcome
 from kaito.telemetry.processes import ProvisionerTelemetry
 from tests.kaito.live import DEADLINE_SECONDS, until
 
-NAMES = """
-controller_runtime_active_workers controller_runtime_max_concurrent_reconciles
-controller_runtime_reconcile_errors_total controller_runtime_reconcile_panics_total
-controller_runtime_reconcile_time_seconds controller_runtime_reconcile_total
-controller_runtime_terminal_reconcile_errors_total
-workqueue_adds_total workqueue_depth workqueue_longest_running_processor_seconds
-workqueue_queue_duration_seconds workqueue_retries_total workqueue_unfinished_work_seconds
-workqueue_work_duration_seconds
-""".split()
+NAMES = [
+    "controller_runtime_active_workers",
+    "controller_runtime_max_concurrent_reconciles",
+    "controller_runtime_reconcile_errors_total",
+    "controller_runtime_reconcile_panics_total",
+    "controller_runtime_reconcile_time_seconds",
+    "controller_runtime_reconcile_total",
+    "controller_runtime_terminal_reconcile_errors_total",
+    "workqueue_adds_total",
+    "workqueue_depth",
+    "workqueue_longest_running_processor_seconds",
+    "workqueue_queue_duration_seconds",
+    "workqueue_retries_total",
+    "workqueue_unfinished_work_seconds",
+    "workqueue_work_duration_seconds",
+]
 
 
 class Bench:
