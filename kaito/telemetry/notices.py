@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from kaito.history.sentences import describe
 from kaito.runtime.keys import STREAM_PREFIX as WORKSPACE_PREFIX
 from kaito.runtime.machines.keys import STREAM_PREFIX as MACHINE_PREFIX
 from kaito.runtime.ports import MACHINES, WORKSPACES, Object, Resource
+from kaito.telemetry.correlation import Latest
 from kaito.telemetry.reasons import Rule, reason_of
 from statemachine.machine import events as mev
 from store.records import StoredEvent
@@ -100,12 +102,21 @@ def about_workspace(stream: str, event: StoredEvent) -> About | None:
 
 
 def about_machine(uid_of: Callable[[str], str]) -> Callable[[str, StoredEvent], About | None]:
-    """The same for Machines, whose streams do not tell the UID: each life begins with an event that does."""
+    """The same for Machines, whose streams do not tell the UID: each life begins with an event that does.
+
+    Args:
+        uid_of: For a stream whose life began before this process did.
+    """
+    begun: Latest[str] = Latest()
+    lock = Lock()  # workers append at the same time
 
     def about(stream: str, event: StoredEvent) -> About | None:
         if not stream.startswith(MACHINE_PREFIX):
             return None
-        uid = event.uid if isinstance(event, mev.MachineAccepted) else uid_of(stream)
+        with lock:
+            if isinstance(event, mev.MachineAccepted):
+                begun.put(stream, event.uid)
+            uid = begun.get(stream) or uid_of(stream)
         return About(MACHINES, stream.removeprefix(MACHINE_PREFIX), "", uid)
 
     return about

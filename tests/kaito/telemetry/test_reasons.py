@@ -128,9 +128,13 @@ def test_machine_tells_its_uid_when_it_begins() -> None:
         at=lives.START, machine="ws1", uid="uid-new", generation=1, vm_size="size", os_disk_gb=0
     )
 
-    about = about_machine(lambda stream: "uid-of-the-life-before")("machine/ws1", event)
+    about = about_machine(lambda stream: "uid-of-the-life-before")
+    before = about("machine/ws1", lives.PROVISIONER[1])
+    begun = about("machine/ws1", event)
+    then = about("machine/ws1", lives.PROVISIONER[1])
 
-    assert about == About(MACHINES, "ws1", "", "uid-new")
+    assert before == About(MACHINES, "ws1", "", "uid-of-the-life-before")
+    assert begun == then == About(MACHINES, "ws1", "", "uid-new")
 
 
 def test_other_streams_are_nobodys() -> None:
