@@ -76,7 +76,9 @@ class Controller(Generic[K]):
         keys_of: From a change to the keys it concerns.
         reconcile: Called with one key at a time in each worker; it must not wait for the world.
         unfinished: Keys to look at once at the start: what went while nobody watched is in no cache.
-        durations: Told of each key that is handed out or given back.
+
+    Attributes:
+        durations: Told of each key that is handed out or given back; to be set before the start.
     """
 
     def __init__(
@@ -90,7 +92,6 @@ class Controller(Generic[K]):
         workers: int = 1,
         limiter: RateLimiter | None = None,
         unfinished: Callable[[], Iterable[K]] = tuple,
-        durations: Durations | None = None,
     ) -> None:
         self.name = name
         self._caches = caches
@@ -98,7 +99,7 @@ class Controller(Generic[K]):
         self._reconcile = reconcile
         self._unfinished = unfinished
         self._clock = clock
-        self._durations = Untimed() if durations is None else durations
+        self.durations: Durations = Untimed()
         self._panics = 0
         self._queue: WorkQueue[K] = WorkQueue(limiter)
         self._changed = Condition()
@@ -200,7 +201,7 @@ class Controller(Generic[K]):
                     self._in_work[worker] = key
                     # This worker may have been the one that waited for the next delayed key.
                     self._changed.notify()
-                    self._durations.queued(self._queue.last_queue_seconds)
+                    self.durations.queued(self._queue.last_queue_seconds)
                     return key
                 due = self._queue.next_wake(now)
                 self._changed.wait(None if due is None else max(due - now, 0.0))
@@ -224,7 +225,7 @@ class Controller(Generic[K]):
             del self._in_work[worker]
             now = self._clock.monotonic()
             self._queue.finish(key, now, done.outcome, after_seconds=done.after_seconds)
-            self._durations.worked(self._queue.last_work_seconds)
+            self.durations.worked(self._queue.last_work_seconds)
             self._changed.notify()
             return self._queue.num_requeues(key)
 

@@ -41,7 +41,7 @@ class _Durations(Durations):
 
 
 class ControllerMetrics(Collector):
-    """Make `durations` for each controller, then show it with `watch`."""
+    """Of all controllers that it was told to `watch`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._controllers: list[Controller[Any]] = []
@@ -68,13 +68,12 @@ class ControllerMetrics(Collector):
         )
         registry.register(self)
 
-    def durations(self, name: str) -> Durations:
-        """What the controller of this name is given."""
-        return _Durations(
+    def watch(self, controller: Controller[Any]) -> None:
+        """Count what this controller does; to be said before it starts."""
+        name = controller.name
+        controller.durations = _Durations(
             self._queue.labels(name, name), self._work.labels(name, name), self._reconcile.labels(name)
         )
-
-    def watch(self, controller: Controller[Any]) -> None:
         self._controllers.append(controller)
 
     def collect(self) -> Iterable[Metric]:

@@ -37,7 +37,7 @@ class Aggregate(msgspec.Struct, Generic[S], frozen=True):
     """How the streams of one kind are folded, and what is read from their states."""
 
     prefix: str
-    types: tuple[type, ...]
+    types: frozenset[type]
     empty: Callable[[], S]
     advance: Callable[[S, Iterable[Any]], None]
     """In place."""
@@ -128,8 +128,8 @@ class Lives(Generic[S]):
                 self._listener.changed(stream, None)
             self._lives.clear()
             for history in log.histories(self._aggregate.prefix):
-                life = self._folded(history.events)
-                if life is not None and history.poison is None and not self._aggregate.is_over(life.state):
+                life = None if history.poison else self._open_life(history.events)
+                if life is not None:
                     self._lives[history.stream] = life
                     self._listener.changed(history.stream, life.state)
 
@@ -163,12 +163,19 @@ class Lives(Generic[S]):
             self._fold(life, [record.event for record in between if record.version <= version])
         return life if life.version == version else None
 
-    def _folded(self, events: Sequence[StoredEvent]) -> _Life[S] | None:
-        life = _Life(self._aggregate.empty())
+    def _open_life(self, events: Sequence[StoredEvent]) -> _Life[S] | None:
+        """The life that these events tell; None when it is over, or when they cannot be folded."""
+        aggregate = self._aggregate
+        # Most lives of a log are over, and the fold alone is several times as fast as that with phases.
+        state = aggregate.empty()
         try:
-            self._fold(life, events)
+            aggregate.advance(state, [event for event in events if type(event) in aggregate.types])
         except IllegalTransition:
             return None
+        if aggregate.is_over(state):
+            return None
+        life = _Life(aggregate.empty())
+        self._fold(life, events)
         return life
 
     def _fold(self, life: _Life[S], events: Sequence[StoredEvent]) -> None:
@@ -176,7 +183,7 @@ class Lives(Generic[S]):
         aggregate = self._aggregate
         for event in events:
             life.version += 1
-            if isinstance(event, aggregate.types):
+            if type(event) in aggregate.types:
                 aggregate.advance(life.state, (event,))
                 if aggregate.is_over(life.state):
                     life.phases = Phases()
@@ -188,7 +195,7 @@ class Lives(Generic[S]):
         aggregate, listener = self._aggregate, self._listener
         for event in events:
             life.version += 1
-            if not isinstance(event, aggregate.types):
+            if type(event) not in aggregate.types:
                 continue
             listener.happened(event, life.state)
             aggregate.advance(life.state, (event,))

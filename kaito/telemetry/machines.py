@@ -21,7 +21,7 @@ from statemachine.machine.state import Machine
 
 MACHINES: Aggregate[Machine] = Aggregate(
     prefix=STREAM_PREFIX,
-    types=mev.MACHINE_EVENTS,
+    types=frozenset(mev.MACHINE_EVENTS),
     empty=Machine,
     advance=advance,
     phase=lambda state: machine_phase(state).value,

@@ -37,27 +37,44 @@ def probes_application(*, health: Checks, readiness: Checks) -> Starlette:
 
 
 def _routes(name: str, checks: Checks) -> list[Route]:
+    changes = Changes()
+
     def every(request: Request) -> Response:
         excluded = set(request.query_params.getlist("exclude"))
         asked = {check: of for check, of in checks.items() if check not in excluded}
-        return _answer(name, asked, verbose="verbose" in request.query_params)
+        return _answer(name, asked, changes, verbose="verbose" in request.query_params)
 
     def one(request: Request) -> Response:
         check = request.path_params["check"]
         if check not in checks:
             return PlainTextResponse(f"no check {check}; there are: {', '.join(checks)}\n", 404)
-        return _answer(f"{name}/{check}", {check: checks[check]}, verbose=False)
+        return _answer(f"{name}/{check}", {check: checks[check]}, changes, verbose=False)
 
     return [Route(f"/{name}", every), Route(f"/{name}/{{check}}", one)]
 
 
-def _answer(name: str, checks: Checks, *, verbose: bool) -> Response:
+class Changes:
+    """Tells the log when a check fails and when it no longer does; a probe asks every few seconds."""
+
+    def __init__(self) -> None:
+        self._failing: set[str] = set()
+
+    def note(self, name: str, why: str) -> None:
+        if why and name not in self._failing:
+            self._failing.add(name)
+            _LOGGER.warning("probe fails", extra=fields(check=name, why=why))
+        elif not why and name in self._failing:
+            self._failing.discard(name)
+            _LOGGER.info("probe no longer fails", extra=fields(check=name))
+
+
+def _answer(name: str, checks: Checks, changes: Changes, *, verbose: bool) -> Response:
     """The body names every check when one has failed or the caller wants to know; else it says ``ok``."""
     results = {check: _asked(check, of) for check, of in checks.items()}
-    failed = [f"{check}: {why}" for check, why in results.items() if why]
-    if failed:
-        _LOGGER.warning("probe failed", extra=fields(probe=name, failed=failed))
-    elif not verbose:
+    for check, why in results.items():
+        changes.note(check, why)
+    failed = any(results.values())
+    if not failed and not verbose:
         return PlainTextResponse("ok")
     lines = [f"[-]{check} failed: {why}" if why else f"[+]{check} ok" for check, why in results.items()]
     lines.append(f"{name} check {'failed' if failed else 'passed'}")

@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.applications import Starlette
 
-from kaito.runtime.ports import Clock
+from kaito.runtime.ports import Clock, KubeApi
 from kaito.telemetry.admission import AdmissionMetrics
 from kaito.telemetry.controllers import ControllerMetrics
 from kaito.telemetry.exposition import metrics_application
@@ -20,7 +20,9 @@ from kaito.telemetry.leases import LeaseMetrics
 from kaito.telemetry.lives import Lives, Past
 from kaito.telemetry.log import LogMetrics, ObservedLog, Observer
 from kaito.telemetry.machines import MACHINES, MachineMetrics
+from kaito.telemetry.notices import about_machine, about_workspace
 from kaito.telemetry.pools import PoolMetrics
+from kaito.telemetry.recorder import OPERATOR, PROVISIONER, Recorder
 from kaito.telemetry.requests import RequestMetrics
 from kaito.telemetry.workspaces import WORKSPACES, WorkspaceMetrics
 from statemachine.machine.state import Machine
@@ -73,6 +75,12 @@ class OperatorTelemetry(Telemetry):
         self.admission = AdmissionMetrics(self.registry)
         self.lives = Lives(WORKSPACES, WorkspaceMetrics(self.registry))
 
+    def recorder(self, api: KubeApi, instance: str) -> Recorder:
+        """Tells of Workspaces; to be given to `observed`, started, and stopped at the end."""
+        return Recorder(
+            api, about_workspace, self.clock, self.registry, component=OPERATOR, instance=instance
+        )
+
 
 class ProvisionerTelemetry(Telemetry):
     """Of `kaito provisioner`."""
@@ -82,6 +90,11 @@ class ProvisionerTelemetry(Telemetry):
         self.pools = PoolMetrics(self.registry)
         self.machines: Lives[Machine] = Lives(MACHINES, MachineMetrics(self.registry))
         self.lives = self.machines
+
+    def recorder(self, api: KubeApi, instance: str) -> Recorder:
+        """Tells of Machines; to be given to `observed`, started, and stopped at the end."""
+        about = about_machine(self.uid_of)
+        return Recorder(api, about, self.clock, self.registry, component=PROVISIONER, instance=instance)
 
     def uid_of(self, stream: str) -> str:
         """The UID of the Machine whose stream this is; empty where it is not known."""

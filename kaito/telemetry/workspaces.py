@@ -27,7 +27,9 @@ serving day."""
 
 STATUSES = tuple(status for status in ConditionStatus if status is not ConditionStatus.ABSENT)
 
-_FIELDS = tuple((kind, FIELDS[kind]) for kind in ConditionType)
+# Reading the value of an Enum member costs more than all else here; a member is its value's equal.
+_FIELDS = tuple((kind.value, FIELDS[kind]) for kind in ConditionType)
+_ABSENT = ConditionStatus.ABSENT
 
 
 class _Alone:
@@ -43,7 +45,7 @@ class _Alone:
 
 WORKSPACES: Aggregate[Workspace] = Aggregate(
     prefix=STREAM_PREFIX,
-    types=WORKSPACE_EVENTS,
+    types=frozenset(WORKSPACE_EVENTS),
     empty=Workspace,
     advance=advance,
     phase=lambda state: phase_of(_Alone(state)).value,
@@ -107,5 +109,5 @@ def _conditions(state: Workspace | None) -> tuple[tuple[str, str], ...]:
     """Type and status of every condition of an object that exists."""
     if state is None or state.stage is Stage.GONE:
         return ()
-    found = [(kind.value, getattr(state, field).status) for kind, field in _FIELDS]
-    return tuple((kind, status.value) for kind, status in found if status is not ConditionStatus.ABSENT)
+    found = [(kind, getattr(state, field).status) for kind, field in _FIELDS]
+    return tuple([each for each in found if each[1] is not _ABSENT])

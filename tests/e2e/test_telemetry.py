@@ -12,9 +12,7 @@ import pytest
 from kaito.clock import WallClock
 from kaito.kube import connect
 from kaito.kube.client import KubeClient
-from kaito.telemetry.notices import about_machine, about_workspace
-from kaito.telemetry.processes import OperatorTelemetry, ProvisionerTelemetry, Telemetry
-from kaito.telemetry.recorder import OPERATOR, PROVISIONER, AboutOf, Recorder
+from kaito.telemetry.processes import OperatorTelemetry, ProvisionerTelemetry
 from statemachine import events as ev
 from statemachine.limits import Limits
 from statemachine.machine import events as mev
@@ -66,10 +64,8 @@ def troubled() -> ev.InferenceTroubled:
 class Telling:
     """A log whose appends are told to the API server until the end of the block."""
 
-    def __init__(self, client: KubeClient, telemetry: Telemetry, about: AboutOf, component: str) -> None:
-        self._recorder = Recorder(
-            client, about, CLOCK, telemetry.registry, component=component, instance="e2e"
-        )
+    def __init__(self, client: KubeClient, telemetry: OperatorTelemetry | ProvisionerTelemetry) -> None:
+        self._recorder = telemetry.recorder(client, "e2e")
         self._log = telemetry.observed(MemoryEventLog(CLOCK.now), [self._recorder])
         self._registry = telemetry.registry
 
@@ -116,11 +112,11 @@ def test_describe_shows_what_happened_to_a_workspace(server: ControlPlane, clien
         ev.NodeAssigned(at=CLOCK.now(), slot=0, node="node-0"),
     ]
 
-    with Telling(client, OperatorTelemetry(CLOCK), about_workspace, OPERATOR) as append:
+    with Telling(client, OperatorTelemetry(CLOCK)) as append:
         append(stream, *events)
         for _ in range(3):
             append(stream, troubled())
-    with Telling(client, OperatorTelemetry(CLOCK), about_workspace, OPERATOR) as append_again:
+    with Telling(client, OperatorTelemetry(CLOCK)) as append_again:
         append_again(stream, *events)  # another process, which does not know what was told
 
     described = events_of(server, "workspace", "falcon")
@@ -137,10 +133,8 @@ def test_describe_shows_what_happened_to_a_workspace(server: ControlPlane, clien
 def test_describe_shows_what_happened_to_a_machine(server: ControlPlane, client: KubeClient) -> None:
     uid = made(server, MACHINE)
     name = MACHINE["metadata"]["name"]
-    telemetry = ProvisionerTelemetry(CLOCK)
-    about = about_machine(telemetry.uid_of)
 
-    with Telling(client, telemetry, about, PROVISIONER) as append:
+    with Telling(client, ProvisionerTelemetry(CLOCK)) as append:
         append(
             f"machine/{name}",
             mev.MachineAccepted(

@@ -41,10 +41,7 @@ class Bench:
         self.controller: Controller[str] | None = None
 
     def start(self, act: Callable[[str], Reconciled], workers: int = 2) -> Controller[str]:
-        durations = self.telemetry.controllers.durations("test")
-        self.controller = Controller(
-            "test", {}, lambda *_: [], act, WallClock(), workers=workers, durations=durations
-        )
+        self.controller = Controller("test", {}, lambda *_: [], act, WallClock(), workers=workers)
         self.telemetry.controllers.watch(self.controller)
         self.controller.start(lambda error: None)
         return self.controller

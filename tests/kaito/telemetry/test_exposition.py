@@ -17,9 +17,7 @@ from kaito.manager.controller import Controller
 from kaito.runtime.pools import Pool, PoolUnanswered
 from kaito.runtime.reconciler import Reconciled
 from kaito.runtime.workqueue import Outcome
-from kaito.telemetry.notices import about_workspace
-from kaito.telemetry.processes import OperatorTelemetry, Telemetry
-from kaito.telemetry.recorder import OPERATOR, Recorder
+from kaito.telemetry.processes import OperatorTelemetry, ProvisionerTelemetry, Telemetry
 from store.memory import MemoryEventLog
 from tests.kaito import lives
 from tests.kaito.live import LiveCluster
@@ -43,16 +41,14 @@ def used() -> list[Telemetry]:
     return [world.operator, world.provisioner]
 
 
-def use(telemetry: Telemetry) -> None:
+def use(telemetry: OperatorTelemetry | ProvisionerTelemetry) -> None:
     """What both processes do."""
     telemetry.leases.leads("kaito", True)
     telemetry.requests.exchanged(Exchange("GET", 200, 0.1, 0, 10, repeated=True))
-    telemetry.controllers.durations("machine").worked(0.1)
     controller = Controller("machine", {}, lambda *_: [], lambda key: DONE, WallClock())
     telemetry.controllers.watch(controller)
-    Recorder(
-        LiveCluster(), about_workspace, WallClock(), telemetry.registry, component=OPERATOR, instance="test"
-    )
+    controller.durations.worked(0.1)
+    telemetry.recorder(LiveCluster(), "test")
 
 
 class NoCloud:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -28,7 +29,8 @@ def serving() -> Iterator[Probes]:
 
 @pytest.fixture
 def probes(serving: Probes) -> Probes:
-    serving.said = dict.fromkeys(serving.said, "")
+    serving.said.update(dict.fromkeys(serving.said, ""))
+    serving.get("/readyz")  # what failed in another test no longer does
     return serving
 
 
@@ -55,6 +57,16 @@ def test_failed_check_says_why(probes: Probes) -> None:
         "[+]caches ok\n[-]log failed: the disk is full\nreadyz check failed\n",
     )
     assert probes.get("/healthz").code == 200
+
+
+def test_failure_is_logged_when_it_comes_and_goes(probes: Probes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    for said in ("gone", "gone", "still gone", "", ""):
+        probes.said["log"] = said
+        probes.get("/readyz")
+
+    assert [record.message for record in caplog.records] == ["probe fails", "probe no longer fails"]
 
 
 def test_check_can_be_asked_alone(probes: Probes) -> None:

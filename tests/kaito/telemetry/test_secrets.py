@@ -18,10 +18,8 @@ from kaito.manager.logs import LogFormat
 from kaito.manager.narration import NarratedLog
 from kaito.runtime.ports import ApiError, Object, Resource
 from kaito.telemetry.checks import LogWritable
-from kaito.telemetry.notices import about_workspace
 from kaito.telemetry.probes import probes_application
 from kaito.telemetry.processes import OperatorTelemetry
-from kaito.telemetry.recorder import OPERATOR, Recorder
 from store.memory import MemoryEventLog
 from tests.kaito import lives
 from tests.kaito.kube.loopback import RESET, Loopback
@@ -96,9 +94,7 @@ def everything_told(kubeconfig: Path) -> str:
     telemetry = OperatorTelemetry(clock)
     client = connect(kubeconfig, exchanged=telemetry.requests.exchanged)
     telemetry.requests.of(client.server)
-    recorder = Recorder(
-        client, about_workspace, clock, telemetry.registry, component=OPERATOR, instance="test"
-    )
+    recorder = telemetry.recorder(client, "test")
     log = MemoryEventLog(lambda: lives.START)
     observed = NarratedLog(telemetry.observed(log, [recorder]))  # type: ignore[arg-type]  # the ports agree in what is used
 
