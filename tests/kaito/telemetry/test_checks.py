@@ -12,7 +12,7 @@ import pytest
 from kaito.clock import WallClock
 from kaito.manager.controller import Controller
 from kaito.manager.informers import Informers
-from kaito.runtime.ports import MACHINES, NODES, Unavailable
+from kaito.runtime.ports import MACHINES, NODES
 from kaito.runtime.reconciler import Reconciled
 from kaito.runtime.workqueue import Outcome
 from kaito.telemetry import checks
@@ -40,9 +40,7 @@ class SetClock(WallClock):
 
 
 def test_caches_are_named_until_complete() -> None:
-    cluster = LiveCluster()
-    cluster.failing["list"] = [Unavailable("no route")] * 2
-    informers = Informers(cluster, (MACHINES, NODES), WallClock(), "test")  # type: ignore[arg-type]  # by delegation
+    informers = Informers(LiveCluster(), (MACHINES, NODES), WallClock(), "test")  # type: ignore[arg-type]  # by delegation
     check = checks.caches(informers)
 
     before = check()
