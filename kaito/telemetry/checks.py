@@ -83,9 +83,10 @@ def lease(lost: Callable[[], str]) -> Check:
 class LogWritable:
     """The log takes events; asked in a thread of its own, so that no probe waits for a database.
 
-    It is asked by an append of nothing, which takes the lock of all writers and lets it go: a file that is
-    read-only, locked or gone is found, and nothing is written. That a disk is full shows only when something
-    is written, so an append of the process that failed counts too, until one succeeds or for a while.
+    It is asked by an append of nothing, which takes the lock of all writers and lets it go: that it may only
+    be read, is held by another writer or has lost its connection is found, and nothing is written. That a
+    disk is full shows only when something is written, so an append of the process that failed counts too,
+    until one succeeds or for a while.
 
     Args:
         log: The log itself, not the observed one, for this append is nobody's business.

@@ -168,6 +168,12 @@ def test_closed_log_is_not_writable(stored: SqlEventLog) -> None:
     assert bench.settled() != ""
 
 
+def test_log_that_may_only_be_read_is_not_writable(stored: SqlEventLog) -> None:
+    stored.database.connection.exec_driver_sql("PRAGMA query_only = ON")
+
+    assert "it is read-only" in Bench(stored).settled()
+
+
 def test_locked_log_is_told_in_time(stored: SqlEventLog) -> None:
     bench = Bench(stored)
     known = bench.settled()
