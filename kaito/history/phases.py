@@ -7,17 +7,17 @@ behind counts. The launch of a Machine stands in the Workspace stream or, in imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from kaito.history.chronicle import Chronicle, Moment
+from kaito.history.chronicle import Chronicle, Moment, Provision
 from statemachine import events as ev
 from statemachine import projection
-from statemachine.state import ConditionStatus, InferenceReason, Slot, SlotPhase, Stage, Trouble
+from statemachine.state import ConditionStatus, InferenceReason, Slot, SlotPhase, Stage, Trouble, Workspace
 
 K = TypeVar("K")
 
@@ -35,6 +35,16 @@ class PhaseName(StrEnum):
     REPLACING = "machine lost"
     REFUSED = "spec refused"
     DELETION = "deletion"
+
+
+class Picture(Protocol):
+    """What a phase is read from: the state, and what the provisioners of its Machines tell."""
+
+    @property
+    def state(self) -> Workspace: ...
+
+    @property
+    def provisions(self) -> Mapping[str, Provision]: ...
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +89,7 @@ def phases(chronicle: Chronicle, at: datetime) -> tuple[Span, ...]:
     moments = chronicle.moments()
     doubts = _doubts(moments)
     living = [moment for moment in moments if moment.at < end(moments, at)]
-    spans = _spans(living, lambda moment: _phase(moment).value, end(moments, at), doubts)
+    spans = _spans(living, lambda moment: phase_of(moment).value, end(moments, at), doubts)
     goes_on = not moments[-1].over
     found = []
     for index, span in enumerate(spans):
@@ -112,27 +122,28 @@ def spells(chronicle: Chronicle, at: datetime) -> dict[str, tuple[Spell, ...]]:
     found: dict[str, tuple[Spell, ...]] = {}
     for kind in projection.conditions(moments[-1].state):
         known = [(moment.at, _status(moment, kind)) for moment in moments]
-        runs = _runs(known, end(moments, at))
-        found[kind] = tuple(Spell(*key, start, stop) for key, start, stop in runs if key[0])
+        found[kind] = tuple(
+            Spell(*key, start, stop) for key, start, stop in runs(known, end(moments, at)) if key[0]
+        )
     return found
 
 
 # --- from moments to spans --------------------------------------------------------------------------
 
 
-def _runs(known: Sequence[tuple[datetime, K]], until: datetime) -> list[tuple[K, datetime, datetime]]:
+def runs(known: Sequence[tuple[datetime, K]], until: datetime) -> list[tuple[K, datetime, datetime]]:
     """Equal neighbours joined, what lasts no time left out; the last one goes on until ``until``."""
-    runs: list[tuple[K, datetime, datetime]] = []
+    found: list[tuple[K, datetime, datetime]] = []
     if not known:
-        return runs
+        return found
     ends = [*[at for at, _ in known[1:]], until]
     for (start, key), stop in zip(known, ends, strict=True):
         if stop <= start:
             continue
-        if runs and runs[-1][0] == key:
-            start = runs.pop()[1]
-        runs.append((key, start, stop))
-    return runs
+        if found and found[-1][0] == key:
+            start = found.pop()[1]
+        found.append((key, start, stop))
+    return found
 
 
 def _spans(
@@ -141,7 +152,7 @@ def _spans(
     until: datetime,
     doubts: dict[datetime, float],
 ) -> list[Span]:
-    runs = _runs([(moment.at, name(moment)) for moment in moments], until)
+    lasting = runs([(moment.at, name(moment)) for moment in moments], until)
     return [
         Span(
             name=key,
@@ -150,7 +161,7 @@ def _spans(
             uncertain_start=doubts.get(start, 0.0),
             uncertain_end=doubts.get(stop, 0.0),
         )
-        for key, start, stop in runs
+        for key, start, stop in lasting
     ]
 
 
@@ -180,7 +191,8 @@ _BY_SLOT = {
 }
 
 
-def _phase(moment: Moment) -> PhaseName:
+def phase_of(moment: Picture) -> PhaseName:
+    """The phase that a state is, or that a Workspace is in after a moment."""
     state = moment.state
     if state.stage is not Stage.LIVE:
         return PhaseName.DELETION
@@ -195,7 +207,7 @@ def _phase(moment: Moment) -> PhaseName:
     return PhaseName.DEGRADED if state.degraded else PhaseName.INFERENCE
 
 
-def _machine_phase(moment: Moment) -> PhaseName:
+def _machine_phase(moment: Picture) -> PhaseName:
     slot = slowest(moment)
     if slot.trouble is Trouble.NODE_LOST:
         return PhaseName.NODE_LOST
@@ -204,14 +216,14 @@ def _machine_phase(moment: Moment) -> PhaseName:
     return _BY_SLOT[reached(slot, moment)]
 
 
-def reached(slot: Slot, moment: Moment) -> SlotPhase:
+def reached(slot: Slot, moment: Picture) -> SlotPhase:
     """How far a slot is, the launch taken from the Machine's stream where the Workspace's lacks it."""
     provision = moment.provisions.get(slot.machine)
     launched = provision is not None and provision.launched_at is not None
     return SlotPhase.LAUNCHED if slot.phase is SlotPhase.CREATED and launched else slot.phase
 
 
-def slowest(moment: Moment) -> Slot:
+def slowest(moment: Picture) -> Slot:
     """The slot that is furthest behind, the first of equals."""
     return min(moment.state.slots, key=lambda slot: (reached(slot, moment), slot.index))
 

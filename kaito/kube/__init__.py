@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kaito.kube.client import KubeClient
+    from kaito.kube.transport import Exchanged
 
 __all__ = ["connect"]
 
@@ -25,6 +26,7 @@ def connect(
     user_agent: str = "kaito",
     workers: int = 4,
     read_seconds: float | None = None,
+    exchanged: Exchanged | None = None,
 ) -> KubeClient:
     """A client of the cluster that the configuration names; no request is made yet.
 
@@ -35,6 +37,7 @@ def connect(
         user_agent: The program's name in the server's audit log and, by its first part, its field manager.
         workers: How many threads make calls; so many connections are kept open.
         read_seconds: How long an answer may take, where it has to come sooner than usual.
+        exchanged: Told of every request, for metrics.
 
     Raises:
         InvalidKubeconfig: The configuration cannot be read or used; one line that says why.
@@ -45,5 +48,7 @@ def connect(
     from kaito.kube.transport import READ_SECONDS, Transport
 
     load = access_loader(kubeconfig, context, workers)
-    transport = Transport(Identities(load), user_agent, read_seconds=read_seconds or READ_SECONDS)
+    transport = Transport(
+        Identities(load), user_agent, read_seconds=read_seconds or READ_SECONDS, exchanged=exchanged
+    )
     return KubeClient(transport)

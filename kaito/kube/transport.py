@@ -8,8 +8,11 @@ followed: the credentials are for this server alone.
 from __future__ import annotations
 
 import ssl
+import time
+from collections.abc import Callable
 from http.client import HTTPException
 from importlib import metadata
+from typing import TypeAlias
 
 import msgspec
 import urllib3
@@ -47,13 +50,45 @@ class Request(msgspec.Struct, frozen=True):
         return f"Request({str(self)!r})"
 
 
+class Exchange(msgspec.Struct, frozen=True):
+    """One request and what came of it; ``code`` is 0 where no answer came.
+
+    ``received`` is the length of the body, None for one that is read as it comes. ``repeated`` says that the
+    request was sent again, for it had been refused before.
+    """
+
+    method: str
+    code: int
+    seconds: float
+    sent: int
+    received: int | None
+    repeated: bool = False
+
+
+Exchanged: TypeAlias = Callable[[Exchange], None]
+
+
+def _unheard(exchange: Exchange) -> None:
+    """Nobody wants to know."""
+
+
 class Transport:
-    """The connections to one API server; safe to use from many threads."""
+    """The connections to one API server; safe to use from many threads.
+
+    Args:
+        exchanged: Told of every request, in the thread that made it; it must not wait.
+    """
 
     def __init__(
-        self, identities: Identities, user_agent: str, *, read_seconds: float = READ_SECONDS
+        self,
+        identities: Identities,
+        user_agent: str,
+        *,
+        read_seconds: float = READ_SECONDS,
+        exchanged: Exchanged | None = None,
     ) -> None:
         self._identities = identities
+        self._exchanged = _unheard if exchanged is None else exchanged
         self._deadlines = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
         self._headers = {
             "Accept": JSON,
@@ -97,16 +132,26 @@ class Transport:
             other = self._identities.renewed(identity)
             if other is None:
                 raise
-        return other, self._attempt(request, other, preload)
+        return other, self._attempt(request, other, preload, repeated=True)
 
-    def _attempt(self, request: Request, identity: Identity, preload: bool) -> BaseHTTPResponse:
+    def _attempt(
+        self, request: Request, identity: Identity, preload: bool, *, repeated: bool = False
+    ) -> BaseHTTPResponse:
+        start, code, received = time.monotonic(), 0, None
         try:
             response = self._send(request, identity, preload)
+            code = response.status
+            if preload:
+                received = len(response.data)
             if 200 <= response.status < 300:
                 return response
             raw = response.data
+            received = len(raw)
         except (HTTPError, OSError) as error:
             raise broken(request, error) from error
+        finally:
+            seconds, sent = time.monotonic() - start, len(request.body)
+            self._exchanged(Exchange(request.method, code, seconds, sent, received, repeated))
         raise answers.refusal(str(request), response.status, response.headers, identity.redacted(raw))
 
     def _send(self, request: Request, identity: Identity, preload: bool) -> BaseHTTPResponse:

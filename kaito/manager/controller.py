@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Condition, Thread
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
 
 from kaito.manager.logs import fields
 from kaito.runtime.backoff import RateLimiter
@@ -29,6 +31,42 @@ Failed = Callable[[BaseException], None]
 """Told of what must end the process."""
 
 
+class Durations(Protocol):
+    """Told of how long keys wait and are worked on, in the worker's thread; it must not wait."""
+
+    def queued(self, seconds: float) -> None: ...
+
+    def worked(self, seconds: float) -> None: ...
+
+
+class Untimed(Durations):
+    """Nobody wants to know."""
+
+    def queued(self, seconds: float) -> None:
+        pass
+
+    def worked(self, seconds: float) -> None:
+        pass
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """A controller at one instant; for the queue's figures see `WorkQueue`.
+
+    ``panics`` are reconciles that raised; they are among the errors of ``outcomes`` too.
+    """
+
+    workers: int
+    in_work: int
+    depths: Mapping[int, int]
+    """Keys that are ready, by priority."""
+    adds: int
+    retries: int
+    unfinished_seconds: float
+    longest_running_seconds: float
+    outcomes: Mapping[Outcome, int]
+    panics: int
+
+
 class Controller(Generic[K]):
     """One controller.
 
@@ -38,6 +76,9 @@ class Controller(Generic[K]):
         keys_of: From a change to the keys it concerns.
         reconcile: Called with one key at a time in each worker; it must not wait for the world.
         unfinished: Keys to look at once at the start: what went while nobody watched is in no cache.
+
+    Attributes:
+        durations: Told of each key that is handed out or given back; to be set before the start.
     """
 
     def __init__(
@@ -58,6 +99,8 @@ class Controller(Generic[K]):
         self._reconcile = reconcile
         self._unfinished = unfinished
         self._clock = clock
+        self.durations: Durations = Untimed()
+        self._panics = 0
         self._queue: WorkQueue[K] = WorkQueue(limiter)
         self._changed = Condition()
         self._stopping = False
@@ -113,6 +156,29 @@ class Controller(Generic[K]):
         with self._changed:
             return sorted(str(key) for key in self._in_work.values())
 
+    def figures(self) -> Figures:
+        """How the queue and the workers stand now."""
+        with self._changed:
+            now, queue = self._clock.monotonic(), self._queue
+            return Figures(
+                workers=len(self._threads),
+                in_work=queue.in_work,
+                depths=queue.depth_by_priority(),
+                adds=queue.adds,
+                retries=queue.retries,
+                unfinished_seconds=queue.unfinished_work_seconds(now),
+                longest_running_seconds=queue.longest_running_seconds(now),
+                outcomes=dict(queue.outcomes),
+                panics=self._panics,
+            )
+
+    def dead(self) -> list[str]:
+        """The workers that have ended though nobody asked them to."""
+        with self._changed:
+            if self._stopping:
+                return []
+        return [each.name for each in self._threads if each.ident is not None and not each.is_alive()]
+
     # --- the workers --------------------------------------------------------------------------------
 
     def _run(self, worker: str) -> None:
@@ -135,6 +201,7 @@ class Controller(Generic[K]):
                     self._in_work[worker] = key
                     # This worker may have been the one that waited for the next delayed key.
                     self._changed.notify()
+                    self.durations.queued(self._queue.last_queue_seconds)
                     return key
                 due = self._queue.next_wake(now)
                 self._changed.wait(None if due is None else max(due - now, 0.0))
@@ -147,6 +214,8 @@ class Controller(Generic[K]):
         except StaleEpoch:
             raise
         except Exception as error:
+            with self._changed:
+                self._panics += 1
             _LOGGER.exception("reconcile failed", extra=fields(controller=self.name, key=str(key)))
             return Reconciled(Outcome.ERROR, error=f"{type(error).__name__}: {error}")
 
@@ -156,6 +225,7 @@ class Controller(Generic[K]):
             del self._in_work[worker]
             now = self._clock.monotonic()
             self._queue.finish(key, now, done.outcome, after_seconds=done.after_seconds)
+            self.durations.worked(self._queue.last_work_seconds)
             self._changed.notify()
             return self._queue.num_requeues(key)
 

@@ -79,6 +79,12 @@ class Informer:
             self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
+    @property
+    def dead(self) -> bool:
+        """Whether the thread has ended though nobody asked it to."""
+        ended = self._thread.ident is not None and not self._thread.is_alive()
+        return ended and not self._stopping.is_set()
+
     # --- the thread ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -245,6 +251,10 @@ class Informers:
         """The kinds that are not complete yet, each with why."""
         late = [informer for informer in self._informers if not informer.store.synced]
         return [f"{each.resource.plural}: {each.reflector.last_error or 'no answer'}" for each in late]
+
+    def dead(self) -> list[str]:
+        """The kinds whose thread has ended though nobody asked it to."""
+        return [informer.resource.plural for informer in self._informers if informer.dead]
 
     def stop(self) -> None:
         for informer in self._informers:

@@ -45,13 +45,17 @@ class JsonLines(logging.Formatter):
 
 
 class KlogLines(logging.Formatter):
-    """``I0405 18:29:58.776000 kaito.manager] message key=value``; traces follow on lines of their own."""
+    """``I0405 18:29:58.776000       1 narration.py:58] "decided" stream="machine/ws1" position=7``.
+
+    As klog writes it: level, time, process, place, message, fields; traces follow on lines of their own.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         when = _time(record).strftime("%m%d %H:%M:%S.%f")
-        message = " ".join(record.getMessage().split())
+        head = f"{_level(record)}{when} {record.process or 0:>7} {record.filename}:{record.lineno}]"
+        message = _plain(" ".join(record.getMessage().split()))
         pairs = "".join(f" {name}={_plain(value)}" for name, value in getattr(record, _FIELDS, {}).items())
-        line = f"{record.levelname[0]}{when} {record.name}] {message}{pairs}"
+        line = f"{head} {message}{pairs}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -81,9 +85,14 @@ def _time(record: logging.LogRecord) -> datetime:
     return datetime.fromtimestamp(record.created, UTC)
 
 
+def _level(record: logging.LogRecord) -> str:
+    """klog has no more levels than these."""
+    if record.levelno >= logging.CRITICAL:
+        return "F"
+    return record.levelname[0] if record.levelno >= logging.WARNING else "I"
+
+
 def _plain(value: Any) -> str:
-    """A bare word as it is, anything else as JSON, so that no value can begin a line or a field."""
-    if isinstance(value, str) and value.isprintable() and value and not set(value) & set(' "=\\'):
-        return value
+    """JSON: strings quoted, numbers not; no value can begin a line or a field."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if text.isprintable() else json.dumps(value, default=str)

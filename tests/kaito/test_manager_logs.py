@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from kaito.manager import logs
-from kaito.manager.logs import LogFormat, fields
+from kaito.manager.logs import KlogLines, LogFormat, fields
 
 LOGGER = logging.getLogger("kaito.test")
 
@@ -51,14 +52,23 @@ def test_pipe_gets_json_with_fields(pipe: io.StringIO) -> None:
     }
 
 
-def test_terminal_gets_klog_like_text(terminal: Terminal) -> None:
-    LOGGER.warning("decided", extra=fields(key="ws1", why='a "b"', names=["x"], empty=""))
+def test_terminal_gets_lines_like_klog(terminal: Terminal) -> None:
+    LOGGER.warning("not done", extra=fields(key="ws1", why='a "b"', names=["x"], version=7, dry_run=True))
 
-    head, _, rest = terminal.getvalue().partition("] ")
+    (line,) = terminal.getvalue().splitlines()
 
-    assert head[0] == "W"
-    assert head.endswith(" kaito.test")
-    assert rest == 'decided key=ws1 why="a \\"b\\"" names=["x"] empty=""\n'
+    shape = r"W\d{4} \d\d:\d\d:\d\d\.\d{6} +(\d+) test_manager_logs\.py:\d+\] (.*)"
+    found = re.fullmatch(shape, line)
+    assert found
+    assert line.index("]") > len("W0405 18:29:58.945820       1 ")
+    assert found[2] == '"not done" key="ws1" why="a \\"b\\"" names=["x"] version=7 dry_run=true'
+
+
+@pytest.mark.parametrize(("level", "letter"), [(10, "I"), (20, "I"), (30, "W"), (40, "E"), (50, "F")])
+def test_levels_are_those_of_klog(level: int, letter: str) -> None:
+    record = logging.LogRecord("kaito", level, "place.py", 1, "told", None, None)
+
+    assert KlogLines().format(record).startswith(letter)
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "carriage\rreturn", "\x1b[31mred", "a\u2028b"])
