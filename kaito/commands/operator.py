@@ -33,8 +33,11 @@ from kaito.manager.logs import LogFormat, fields
 from kaito.manager.signals import stopping_on_signals
 from kaito.operator.configuration import FAMILY, OperatorConfiguration, read_operator
 from kaito.operator.process import Options, new_manager
+from kaito.process.equipment import equip
 from kaito.process.identity import new_identity
 from kaito.process.leadership import new_election
+from kaito.runtime.leading import writing
+from kaito.telemetry.processes import OperatorTelemetry
 from store.opening import open_log
 
 if TYPE_CHECKING:
@@ -125,7 +128,9 @@ def _run(request: Request) -> int:
     configuration = request.configuration
     connect = partial(kube.connect, request.kubeconfig, request.context, user_agent="kaito-operator")
     with ExitStack() as stack:
-        api = connect(workers=configuration.workers)
+        telemetry = OperatorTelemetry(clock)
+        api = connect(workers=configuration.workers, exchanged=telemetry.requests.exchanged)
+        telemetry.requests.of(api.server)
         stack.callback(api.close)
         log = open_log(request.log, clock.now, create=True)
         stack.callback(log.close)
@@ -137,7 +142,11 @@ def _run(request: Request) -> int:
             lease_api = connect(workers=1, read_seconds=configuration.candidacy.call_seconds)
             stack.callback(lease_api.close)
             election = new_election(lease_api, log, configuration.candidacy, FAMILY, options.identity, clock)
-        manager = new_manager(api, log, request.catalogue, clock, options, election=election)
+        recorder = telemetry.recorder(writing(api, election), options.identity)
+        observed = telemetry.observed(log, [recorder])
+        manager = new_manager(api, observed, request.catalogue, clock, options, election=election)
+        equip(manager, telemetry, log, clock, configuration.addresses, election=election)
+        manager.add_service(recorder)
         _announce(request, options)
         with stopping_on_signals(manager.stop):
             code = manager.run()

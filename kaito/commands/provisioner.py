@@ -29,12 +29,15 @@ from kaito.commands.options import (
 from kaito.manager import logs
 from kaito.manager.logs import LogFormat, fields
 from kaito.manager.signals import stopping_on_signals
+from kaito.process.equipment import equip
 from kaito.process.forms import InvalidConfiguration
 from kaito.process.identity import new_identity
 from kaito.process.leadership import Candidacy, new_election, read_candidacy
 from kaito.provisioner.configuration import AzureConfiguration, read_configuration
-from kaito.provisioner.process import FAMILY, WORKERS, Options, new_manager
+from kaito.provisioner.process import CONTROLLER, FAMILY, WORKERS, Options, new_manager
 from kaito.provisioner.published import ProcessConfiguration, read_process
+from kaito.runtime.leading import writing
+from kaito.telemetry.processes import ProvisionerTelemetry
 from store.errors import LogUnavailable
 from store.memory import MemoryEventLog
 from store.opening import open_log
@@ -192,7 +195,9 @@ def _run(request: Request) -> int:
         pools = stack.enter_context(closing(azure.connect(request.azure, clock)))
         connect = partial(kube.connect, request.kubeconfig, request.context, user_agent="kaito-provisioner")
         # The collector calls too, beside the workers.
-        api = connect(workers=request.workers + 1)
+        telemetry = ProvisionerTelemetry(clock)
+        api = connect(workers=request.workers + 1, exchanged=telemetry.requests.exchanged)
+        telemetry.requests.of(api.server)
         stack.callback(api.close)
         log = _opened(request, clock)
         stack.callback(log.close)
@@ -202,7 +207,13 @@ def _run(request: Request) -> int:
             lease_api = connect(workers=1, read_seconds=request.candidacy.call_seconds)
             stack.callback(lease_api.close)
             election = new_election(lease_api, log, request.candidacy, FAMILY, options.identity, clock)
-        manager = new_manager(api, pools, log, clock, options, election=election)
+        recorder = telemetry.recorder(writing(api, election), options.identity)
+        observed = telemetry.observed(log, [] if request.dry_run else [recorder])
+        measured = telemetry.pools.measured(pools, CONTROLLER, clock)
+        manager = new_manager(api, measured, observed, clock, options, election=election)
+        equip(manager, telemetry, log, clock, request.process.addresses, election=election)
+        if not request.dry_run:
+            manager.add_service(recorder)
         _announce(request, options)
         with stopping_on_signals(manager.stop):
             code = manager.run()

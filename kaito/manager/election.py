@@ -79,8 +79,14 @@ class Election:
         return f"waiting for {self._elector.holder or 'the lease'}"
 
     @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
+    def name(self) -> str:
+        """Of the Lease."""
+        return self._elector.name
+
+    def ended(self) -> str:
+        """Why the candidacy is over, for a probe of health; empty before and while it goes on."""
+        over = self._thread.ident is not None and not self._thread.is_alive()
+        return "" if not over or self._stopping.is_set() else self._why()
 
     def _why(self) -> str:
         holder = self._elector.holder

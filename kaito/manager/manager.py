@@ -11,7 +11,7 @@ from a signal handler; it alone starts and stops.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -77,16 +77,22 @@ class Manager:
         sync_seconds: float = SYNC_SECONDS,
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
-        self._informers = informers
-        self._controllers = controllers
+        self.informers = informers
+        self.controllers = controllers
         self._timers = timers
         self._clock = clock
         self._election = election
-        self._services = services
+        self._services = [*services]
         self._sync_seconds = sync_seconds
         self._stop_seconds = stop_seconds
+        self.on_leading: Callable[[], object] = lambda: None
+        """Called once this process leads, before anything is reconciled."""
         self.drained = True
         self._told: SimpleQueue[End | None] = SimpleQueue()
+
+    def add_service(self, service: Service) -> None:
+        """One more; before `run`."""
+        self._services.append(service)
 
     def stop(self, why: str = "asked to stop") -> None:
         """Begin a graceful stop; may be called from any thread and from a signal handler."""
@@ -112,16 +118,16 @@ class Manager:
 
     def _sync(self) -> End | None:
         """Start the informers and wait until every cache is complete; why to end instead, if so."""
-        self._informers.start(lambda: self._told.put(None))
+        self.informers.start(lambda: self._told.put(None))
         deadline = self._clock.monotonic() + self._sync_seconds
-        while not self._informers.synced:
+        while not self.informers.synced:
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
-                late = "; ".join(self._informers.unsynced())
+                late = "; ".join(self.informers.unsynced())
                 return End(f"caches not complete after {self._sync_seconds:.0f} s: {late}", FAILED)
             if (end := self._next(remaining)) is not None:
                 return end
-        sizes = {resource.plural: len(store) for resource, store in self._informers.caches.items()}
+        sizes = {resource.plural: len(store) for resource, store in self.informers.caches.items()}
         _LOGGER.info("caches complete", extra=fields(**sizes))
         return None
 
@@ -136,7 +142,8 @@ class Manager:
         return None
 
     def _work(self) -> End:
-        for controller in self._controllers:
+        self.on_leading()
+        for controller in self.controllers:
             controller.start(self.fail)
         for timer in self._timers:
             timer.start(self.fail)
@@ -154,19 +161,19 @@ class Manager:
     def _shut_down(self) -> bool:
         """Let what is under way end; whether it did in time."""
         parts: list[Controller[Any] | Timer | Informers] = [
-            *self._controllers,
+            *self.controllers,
             *self._timers,
-            self._informers,
+            self.informers,
         ]
         for part in parts:
             part.stop()
         deadline = self._clock.monotonic() + self._stop_seconds
         late = [name for timer in self._timers for name in self._late_timer(timer, deadline)]
-        for controller in self._controllers:
+        for controller in self.controllers:
             keys = controller.join(self._left(deadline))
             late += [f"{controller.name} {key}" for key in keys]
         # Informers change nothing in the world, so one that hangs in a list is left behind.
-        self._informers.join(self._left(deadline), self._clock)
+        self.informers.join(self._left(deadline), self._clock)
         if late:
             _LOGGER.error("stopped in the middle", extra=fields(in_work=late))
         elif self._election is not None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 import msgspec
 
-from kaito.process.forms import Form, InvalidConfiguration, count, flag, port, read_forms, seconds
+from kaito.process.equipment import Addresses
+from kaito.process.forms import Address, Form, InvalidConfiguration, count, flag, port, read_forms, seconds
 from kaito.process.leadership import Candidacy, read_candidacy
 from kaito.runtime.settings import Settings
 
@@ -26,13 +26,6 @@ FAMILY = "workspace"
 """The streams that the leader writes."""
 
 
-class Address(NamedTuple):
-    """Where to listen: all addresses for an empty host."""
-
-    host: str
-    port: int
-
-
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the webhook listens, and by which Service the API server finds it."""
 
@@ -43,12 +36,11 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OperatorConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """``metrics`` and ``probes`` are None where they are not to be served, ``candidacy`` without election."""
+    """``webhook`` is None where it is not to be served, ``candidacy`` where there is no election."""
 
     settings: Settings
     workers: int
-    metrics: Address | None
-    probes: Address | None
+    addresses: Addresses
     webhook: WebhookSettings | None
     candidacy: Candidacy | None
     profiling_port: int = 0
@@ -119,8 +111,9 @@ def read_operator(environment: Mapping[str, str], flags: Mapping[str, str]) -> O
     return OperatorConfiguration(
         settings=_settings(found),
         workers=msgspec.convert(found.get("workers", WORKERS), int),
-        metrics=_bound(found, "metrics", Address("", 8080)),
-        probes=_bound(found, "probes", Address("", 8081)),
+        addresses=Addresses(
+            _bound(found, "metrics", Address("", 8080)), _bound(found, "probes", Address("", 8081))
+        ),
         webhook=webhook,
         candidacy=candidacy,
         profiling_port=msgspec.convert(found.get("profiling_port", 0), int),

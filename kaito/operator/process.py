@@ -15,7 +15,7 @@ from kaito.manager.narration import NarratedLog
 from kaito.operator.configuration import WORKERS
 from kaito.runtime.executor import Executor
 from kaito.runtime.keys import NAME_LABEL
-from kaito.runtime.leading import LedApi
+from kaito.runtime.leading import writing
 from kaito.runtime.mapping import keys_of
 from kaito.runtime.observer import CACHED, Observer
 from kaito.runtime.ports import PODS, Clock
@@ -52,13 +52,13 @@ def new_manager(
         election: Without one the process takes itself for the only one.
     """
     informers = Informers(api, CACHED, clock, options.identity, (NAME_LABEL,), SELECTORS)
-    writing = api if election is None else LedApi(api, election.check)
+    led = writing(api, election)
     narrated = NarratedLog(log)
     epoch = (lambda: 0) if election is None else election.epoch
     repository = Repository(narrated, options.identity, epoch)
     observer = Observer(informers.caches, catalogue, options.settings)
-    executor = Executor(writing, catalogue, options.settings, clock)
-    reconciler = Reconciler(writing, observer, repository, executor, clock)
+    executor = Executor(led, catalogue, options.settings, clock)
+    reconciler = Reconciler(led, observer, repository, executor, clock)
     controller = Controller(
         "workspace",
         informers.caches,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,6 +22,13 @@ class InvalidConfiguration(Problem):
     def __init__(self, messages: Sequence[str]) -> None:
         super().__init__("\n".join(messages))
         self.messages = list(messages)
+
+
+class Address(NamedTuple):
+    """Where to listen: all addresses for an empty host."""
+
+    host: str
+    port: int
 
 
 class Form(msgspec.Struct, frozen=True):

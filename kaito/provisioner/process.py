@@ -39,6 +39,8 @@ _LOGGER = logging.getLogger(__name__)
 WORKERS = 10
 """The published provisioner had a thousand, each held by one Azure operation; ours wait for none."""
 
+CONTROLLER = "machine"
+
 FAMILY = "machine"
 """The streams that the leader writes."""
 
@@ -92,7 +94,7 @@ def new_manager(
     reconciler = MachineReconciler(writing, observer, streams, executor, clock)
     told = Told(reconciler.reconcile, clock)
     controller = Controller(
-        "machine",
+        CONTROLLER,
         informers.caches,
         keys_of,
         told.step,

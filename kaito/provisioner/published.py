@@ -11,7 +11,18 @@ from types import MappingProxyType
 
 import msgspec
 
-from kaito.process.forms import Form, InvalidConfiguration, count, flag, port, rate, read_forms, whole
+from kaito.process.equipment import Addresses
+from kaito.process.forms import (
+    Address,
+    Form,
+    InvalidConfiguration,
+    count,
+    flag,
+    port,
+    rate,
+    read_forms,
+    whole,
+)
 
 
 class ProcessConfiguration(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,14 +40,17 @@ class ProcessConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     e2e_test_mode: bool = False
     dynamic_sku_cache: bool = False
 
+    @property
+    def addresses(self) -> Addresses:
+        """Where metrics and probes are served: on all addresses, as published."""
+        return Addresses(_everywhere(self.metrics_port), _everywhere(self.health_probe_port))
+
     def unserved(self) -> list[str]:
         """What is asked for and not served, each with its variable."""
         return [text for asked, text in self._asked() if asked]
 
     def _asked(self) -> Iterator[tuple[bool, str]]:
         default = ProcessConfiguration()
-        yield self.metrics_port > 0, f"metrics on port {self.metrics_port} (METRICS_PORT)"
-        yield self.health_probe_port > 0, f"probes on port {self.health_probe_port} (HEALTH_PROBE_PORT)"
         yield not self.disable_webhook, f"a webhook on port {self.webhook_port} (DISABLE_WEBHOOK)"
         yield self.kube_client_qps != default.kube_client_qps, "a client-side rate limit (KUBE_CLIENT_QPS)"
         yield self.kube_client_burst != default.kube_client_burst, "a client-side burst (KUBE_CLIENT_BURST)"
@@ -44,6 +58,10 @@ class ProcessConfiguration(msgspec.Struct, frozen=True, kw_only=True):
         yield self.memory_limit >= 0, "a soft memory limit (MEMORY_LIMIT)"
         yield self.e2e_test_mode, "the published test cloud (E2E_TEST_MODE)"
         yield self.dynamic_sku_cache, "a cache of sizes (AZURE_ENABLE_DYNAMIC_SKU_CACHE)"
+
+
+def _everywhere(port: int) -> Address | None:
+    return Address("", port) if port else None
 
 
 FORMS: Mapping[str, Form] = MappingProxyType(

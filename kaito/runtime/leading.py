@@ -9,7 +9,7 @@ question and the request, and against that stand UIDs, resourceVersions and deri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from kaito.runtime.pools import AgentPools, Operation, Pool, PoolSpec
 from kaito.runtime.ports import KubeApi, Object, Page, Resource
@@ -17,6 +17,14 @@ from store.errors import StaleEpoch
 
 Check = Callable[[], object]
 """Raises `LeadershipLost` unless this process leads."""
+
+
+class Leader(Protocol):
+    """Whoever knows whether this process leads."""
+
+    def check(self) -> None:
+        """Raises `LeadershipLost` unless it does."""
+        ...
 
 
 class LeadershipLost(StaleEpoch):
@@ -72,6 +80,11 @@ class LedApi(KubeApi):
     def evict(self, name: str, namespace: str, *, uid: str = "") -> None:
         self._check()
         self._api.evict(name, namespace, uid=uid)
+
+
+def writing(api: KubeApi, leader: Leader | None) -> KubeApi:
+    """The API for what writes: that of a leader, or as it is where a process needs none."""
+    return api if leader is None else LedApi(api, leader.check)
 
 
 class LedPools(AgentPools):

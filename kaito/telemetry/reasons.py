@@ -25,6 +25,7 @@ class Reason(StrEnum):
 
     WORKSPACE_ACCEPTED = "WorkspaceAccepted"
     WORKSPACE_ADOPTED = "WorkspaceAdopted"
+    WORKSPACE_RESTORED = "WorkspaceRestored"
     SPEC_CHANGED = "SpecChanged"
     SPEC_REFUSED = "SpecRefused"
     NODE_ASSIGNED = "NodeAssigned"
@@ -122,6 +123,7 @@ RULES: Final[Mapping[type[StoredEvent], Rule | None]] = {
     # the Workspace
     ev.WorkspaceCreated: _normal(Reason.WORKSPACE_ACCEPTED),
     ev.WorkspaceAdopted: _normal(Reason.WORKSPACE_ADOPTED),
+    ev.WorkspaceRestored: _normal(Reason.WORKSPACE_RESTORED),
     ev.SpecChanged: _normal(Reason.SPEC_CHANGED),
     ev.LimitsChanged: SILENT,
     ev.SpecRefused: _warning(Reason.SPEC_REFUSED),

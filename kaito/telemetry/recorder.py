@@ -21,6 +21,7 @@ from kaito.telemetry import notices
 from kaito.telemetry.correlation import Correlator
 from kaito.telemetry.notices import EVENTS, About, Notice
 from kaito.telemetry.reasons import rule_of
+from store.errors import StaleEpoch
 from store.records import StoredEvent
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Dropped(StrEnum):
 
 
 class Recorder:
-    """An `Observer` of the log.
+    """An `Observer` of the log, and a service of the manager.
 
     Args:
         about: From a stream and an event to the object that is told about.
@@ -94,6 +95,8 @@ class Recorder:
 
     # --- from outside -------------------------------------------------------------------------------
 
+    name = "events"
+
     def appended(self, stream: str, events: Sequence[StoredEvent], version: int) -> None:
         """See `Observer.appended`: queue what is to be told, and drop the oldest when there is no room."""
         for number, event in enumerate(events, start=version + 1):
@@ -113,8 +116,9 @@ class Recorder:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self, drain_seconds: float = DRAIN_SECONDS) -> bool:
+    def stop(self, drain_seconds: float | None = None) -> bool:
         """Deliver what is queued for so long, each Event tried once; whether the thread has ended."""
+        drain_seconds = DRAIN_SECONDS if drain_seconds is None else drain_seconds
         with self._changed:
             self._deadline = self._clock.monotonic() + drain_seconds
             self._changed.notify_all()
@@ -164,6 +168,10 @@ class Recorder:
                     return
             except ApiError as error:
                 self._give_up(notice, error, Dropped.REFUSED)
+                return
+            except StaleEpoch:
+                # We do not lead any more: what is left in the queue is not ours to tell.
+                self._drop(Dropped.STOPPED)
                 return
             else:
                 return

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaito.operator.configuration import FORMS, Address, OperatorConfiguration, read_operator
-from kaito.process.forms import InvalidConfiguration
+from kaito.operator.configuration import FORMS, OperatorConfiguration, read_operator
+from kaito.process.equipment import Addresses
+from kaito.process.forms import Address, InvalidConfiguration
 from kaito.process.leadership import read_candidacy
 
 ENVIRONMENT = {"WEBHOOK_SERVICE": "workspace", "SYSTEM_NAMESPACE": "kaito-workspace"}
@@ -30,7 +31,7 @@ def test_published_deployment_needs_no_flag() -> None:
         {**ENVIRONMENT, "WEBHOOK_PORT": "9443", "PRESET_REGISTRY_NAME": "registry.example/kaito"}, {}
     )
 
-    assert (found.metrics, found.probes) == (Address("", 8080), Address("", 8081))
+    assert found.addresses == Addresses(Address("", 8080), Address("", 8081))
     assert found.webhook is not None
     assert (found.webhook.service, found.webhook.namespace, found.webhook.port) == (
         "workspace",
@@ -53,7 +54,7 @@ def test_published_deployment_needs_no_flag() -> None:
     ],
 )
 def test_addresses_are_read_as_go_writes_them(text: str, address: Address | None) -> None:
-    assert read(metrics=text).metrics == address
+    assert read(metrics=text).addresses.metrics == address
 
 
 @pytest.mark.parametrize("text", ["8080", "::1:8080", ":http", ":70000", "localhost"])

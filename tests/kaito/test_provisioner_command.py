@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "AZURE_TENANT_ID": "tenant",
     "AZURE_NODE_RESOURCE_GROUP": "MC_rg",
     "SYSTEM_NAMESPACE": "gpu-provisioner",
+    "METRICS_PORT": "0",
+    "HEALTH_PROBE_PORT": "0",
     "AZURE_CLIENT_SECRET": SECRET,
     "KAITO_TEST_TOKEN": SECRET,
 }
