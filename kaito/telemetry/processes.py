@@ -6,12 +6,14 @@ log is used; `seed` follows as soon as the process leads, and before its workers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.applications import Starlette
 
+from kaito.manager.logs import fields
 from kaito.runtime.ports import Clock, KubeApi
 from kaito.telemetry.admission import AdmissionMetrics
 from kaito.telemetry.controllers import ControllerMetrics
@@ -26,7 +28,10 @@ from kaito.telemetry.recorder import OPERATOR, PROVISIONER, Recorder
 from kaito.telemetry.requests import RequestMetrics
 from kaito.telemetry.workspaces import WORKSPACES, WorkspaceMetrics
 from statemachine.machine.state import Machine
+from store.errors import StoreError
 from store.records import EventLog
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Telemetry:
@@ -62,6 +67,23 @@ class Telemetry:
         """Begin with what the log holds: gauges show the truth, and phases under way their whole length."""
         self.lives.seed(log)
         self.log.reached(log.last_position())
+
+    def standing(self, lease: str, log: Past) -> Callable[[bool], None]:
+        """What an election is to tell whether this process leads: the metric follows, and a leader is seeded.
+
+        It never raises: a process that cannot tell how it stands works on.
+        """
+        self.leases.leads(lease, False)
+
+        def stands(leading: bool) -> None:
+            self.leases.leads(lease, leading)
+            try:
+                if leading:
+                    self.seed(log)
+            except StoreError as error:
+                _LOGGER.warning("metrics begin without the log", extra=fields(lease=lease, error=str(error)))
+
+        return stands
 
     def metrics_application(self) -> Starlette:
         return metrics_application(self.registry)

@@ -53,7 +53,7 @@ class Dropped(StrEnum):
 
 
 class Recorder:
-    """An `Observer` of the log, and a service of the manager.
+    """An `Observer` of the log, and a service that starts first and ends last.
 
     Args:
         about: From a stream and an event to the object that is told about.
@@ -72,6 +72,7 @@ class Recorder:
         instance: str,
         queued: int = QUEUED,
     ) -> None:
+        self.name = "events"
         self._api = api
         self._about = about
         self._clock = clock
@@ -91,7 +92,7 @@ class Recorder:
         )
         for cause in Dropped:
             self._dropped.labels(cause.value)
-        self._thread = Thread(target=self._run, name="events", daemon=True)
+        self._thread = Thread(target=self._run, name=self.name, daemon=True)
 
     # --- from outside -------------------------------------------------------------------------------
 
@@ -116,14 +117,14 @@ class Recorder:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self, drain_seconds: float | None = None) -> bool:
-        """Deliver what is queued for so long, each Event tried once; whether the thread has ended."""
-        drain_seconds = DRAIN_SECONDS if drain_seconds is None else drain_seconds
+    def stop(self, timeout_seconds: float | None = None) -> bool:
+        """Deliver what is queued for a short while, each Event tried once; whether the thread has ended."""
+        seconds = DRAIN_SECONDS if timeout_seconds is None else min(timeout_seconds, DRAIN_SECONDS)
         with self._changed:
-            self._deadline = self._clock.monotonic() + drain_seconds
+            self._deadline = self._clock.monotonic() + seconds
             self._changed.notify_all()
         if self._thread.ident is not None:
-            self._thread.join(drain_seconds)
+            self._thread.join(seconds)
         with self._changed:
             for _ in self._waiting:
                 self._drop(Dropped.STOPPED)

@@ -41,6 +41,8 @@ class LiveCluster:
         watched: The resourceVersion of every watch opened, by kind.
     """
 
+    server = "https://live.example"
+
     def __init__(self) -> None:
         self.changed = Condition(RLock())
         self.cluster = Cluster(WallClock().now, "live")

@@ -22,6 +22,9 @@ from kaito.runtime.pools import (
 from kaito.telemetry.pools import MeasuredPools, error_label
 from kaito.telemetry.processes import OperatorTelemetry, ProvisionerTelemetry
 from statemachine.state import BlockedReason
+from store.errors import LogUnavailable
+from store.memory import MemoryEventLog
+from tests.kaito import lives
 
 POOL = Pool(name="ws1", state=PoolState.SUCCEEDED)
 SPEC = PoolSpec(name="ws1", vm_size="Standard_NC12s_v3", labels={})
@@ -114,6 +117,36 @@ def test_lease_shows_who_leads() -> None:
     assert before == 0
     assert telemetry.registry.get_sample_value("leader_election_master_status", labels) == 1
     assert telemetry.registry.get_sample_value("leader_election_slowpath_total", labels) == 1
+
+
+def test_leader_begins_with_what_the_log_holds() -> None:
+    log = MemoryEventLog(lambda: lives.START)
+    telemetry = OperatorTelemetry(WallClock())
+    value = telemetry.registry.get_sample_value
+    stands = telemetry.standing("lease", log)
+    before = value("leader_election_master_status", {"name": "lease"})
+
+    lives.write(log, lives.READY)
+    stands(True)
+
+    assert before == 0
+    assert value("leader_election_master_status", {"name": "lease"}) == 1
+    assert value("kaito_workspace_condition", {"type": "WorkspaceReady", "status": "True"}) == 1
+    stands(False)
+    assert value("leader_election_master_status", {"name": "lease"}) == 0
+
+
+def test_log_that_cannot_be_read_stops_no_leader(caplog: pytest.LogCaptureFixture) -> None:
+    class Unreadable(MemoryEventLog):
+        def histories(self, prefix: str = "") -> Any:
+            raise LogUnavailable("the disk is gone")
+
+    telemetry = OperatorTelemetry(WallClock())
+
+    telemetry.standing("lease", Unreadable(lambda: lives.START))(True)
+
+    assert telemetry.registry.get_sample_value("leader_election_master_status", {"name": "lease"}) == 1
+    assert "metrics begin without the log" in caplog.text
 
 
 def test_verdicts_are_counted_with_bounded_labels() -> None:
