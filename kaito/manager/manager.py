@@ -82,7 +82,7 @@ class Manager:
         self._timers = timers
         self._clock = clock
         self._election = election
-        self._services = [*services]
+        self.services = [*services]
         self._sync_seconds = sync_seconds
         self._stop_seconds = stop_seconds
         self.on_leading: Callable[[], object] = lambda: None
@@ -92,7 +92,7 @@ class Manager:
 
     def add_service(self, service: Service) -> None:
         """One more; before `run`."""
-        self._services.append(service)
+        self.services.append(service)
 
     def stop(self, why: str = "asked to stop") -> None:
         """Begin a graceful stop; may be called from any thread and from a signal handler."""
@@ -105,7 +105,7 @@ class Manager:
     def run(self) -> int:
         """Work until told to stop; the exit code: 0 after a graceful stop, 1 after a failure."""
         try:
-            for service in self._services:
+            for service in self.services:
                 service.start()
             end = self._sync() or self._lead() or self._work()
         finally:
@@ -178,7 +178,7 @@ class Manager:
             _LOGGER.error("stopped in the middle", extra=fields(in_work=late))
         elif self._election is not None:
             self._election.release(max(self._left(deadline), 1.0))
-        for service in reversed(self._services):
+        for service in reversed(self.services):
             service.stop(max(self._left(deadline), 0.5))
         return not late
 

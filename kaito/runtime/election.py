@@ -147,9 +147,10 @@ class Elector:
             return Ask(Verb.GET)
         if self._lease is None:
             return Ask(Verb.CREATE, self._body({}, today))
-        if not self._is_free(now):
-            self._look = True
-            self._next = self._spread(now)
+        free_at = self._free_at()
+        if now < free_at:
+            # Not later than it may be ours, or a fall of the leader would cost two more periods.
+            self._look, self._next = True, min(self._spread(now), free_at)
             return Wait(self._next)
         return Ask(Verb.UPDATE, self._body(self._lease, today))
 
@@ -198,12 +199,13 @@ class Elector:
         self._lease = lease
         self.holder = spec.get("holderIdentity") or ""
 
-    def _is_free(self, now: float) -> bool:
+    def _free_at(self) -> float:
+        """When another's lease is over unless it changes; the beginning of time for one that is free."""
         spec = (self._lease or {}).get("spec") or {}
         told = spec.get("leaseDurationSeconds")
         # Another candidate may have been told to be more patient than we are.
         lease_seconds = max(self.terms.lease_seconds, told if isinstance(told, int) else 0)
-        return self.holder in ("", self.identity) or now >= self._seen_at + lease_seconds
+        return float("-inf") if self.holder in ("", self.identity) else self._seen_at + lease_seconds
 
     def _body(self, found: Object, today: datetime) -> Object:
         """The Lease as ours: renewed in the same term, or taken over in a new one."""

@@ -7,7 +7,7 @@ log is used; `seed` follows as soon as the process leads, and before its workers
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -64,26 +64,15 @@ class Telemetry:
         return ObservedLog(log, self.log, self.clock, [*observers, self.lives])
 
     def seed(self, log: Past) -> None:
-        """Begin with what the log holds: gauges show the truth, and phases under way their whole length."""
-        self.lives.seed(log)
-        self.log.reached(log.last_position())
-
-    def standing(self, lease: str, log: Past) -> Callable[[bool], None]:
-        """What an election is to tell whether this process leads: the metric follows, and a leader is seeded.
+        """Begin with what the log holds: gauges show the truth, and phases under way their whole length.
 
         It never raises: a process that cannot tell how it stands works on.
         """
-        self.leases.leads(lease, False)
-
-        def stands(leading: bool) -> None:
-            self.leases.leads(lease, leading)
-            try:
-                if leading:
-                    self.seed(log)
-            except StoreError as error:
-                _LOGGER.warning("metrics begin without the log", extra=fields(lease=lease, error=str(error)))
-
-        return stands
+        try:
+            self.lives.seed(log)
+            self.log.reached(log.last_position())
+        except StoreError as error:
+            _LOGGER.warning("metrics begin without the log", extra=fields(error=str(error)))
 
     def metrics_application(self) -> Starlette:
         return metrics_application(self.registry)

@@ -96,8 +96,6 @@ class Recorder:
 
     # --- from outside -------------------------------------------------------------------------------
 
-    name = "events"
-
     def appended(self, stream: str, events: Sequence[StoredEvent], version: int) -> None:
         """See `Observer.appended`: queue what is to be told, and drop the oldest when there is no room."""
         for number, event in enumerate(events, start=version + 1):

@@ -119,33 +119,26 @@ def test_lease_shows_who_leads() -> None:
     assert telemetry.registry.get_sample_value("leader_election_slowpath_total", labels) == 1
 
 
-def test_leader_begins_with_what_the_log_holds() -> None:
+def test_process_begins_with_what_the_log_holds() -> None:
     log = MemoryEventLog(lambda: lives.START)
     telemetry = OperatorTelemetry(WallClock())
-    value = telemetry.registry.get_sample_value
-    stands = telemetry.standing("lease", log)
-    before = value("leader_election_master_status", {"name": "lease"})
-
     lives.write(log, lives.READY)
-    stands(True)
 
-    assert before == 0
-    assert value("leader_election_master_status", {"name": "lease"}) == 1
+    telemetry.seed(log)
+
+    value = telemetry.registry.get_sample_value
     assert value("kaito_workspace_condition", {"type": "WorkspaceReady", "status": "True"}) == 1
-    stands(False)
-    assert value("leader_election_master_status", {"name": "lease"}) == 0
 
 
-def test_log_that_cannot_be_read_stops_no_leader(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_that_cannot_be_read_stops_no_process(caplog: pytest.LogCaptureFixture) -> None:
     class Unreadable(MemoryEventLog):
         def histories(self, prefix: str = "") -> Any:
             raise LogUnavailable("the disk is gone")
 
     telemetry = OperatorTelemetry(WallClock())
 
-    telemetry.standing("lease", Unreadable(lambda: lives.START))(True)
+    telemetry.seed(Unreadable(lambda: lives.START))
 
-    assert telemetry.registry.get_sample_value("leader_election_master_status", {"name": "lease"}) == 1
     assert "metrics begin without the log" in caplog.text
 
 
