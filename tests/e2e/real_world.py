@@ -176,7 +176,7 @@ class RealWorld:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the provisioner's environment says of the cloud."""
+        """What an environment says of the cloud, and where the Leases of leaders are."""
         cluster = self.arm.service.names.cluster
         return {
             "ARM_SUBSCRIPTION_ID": cluster.subscription,
@@ -185,6 +185,7 @@ class RealWorld:
             "AZURE_TENANT_ID": "kaito",
             "AZURE_NODE_RESOURCE_GROUP": cluster.node_resource_group,
             "LOCATION": cluster.location,
+            "SYSTEM_NAMESPACE": "default",
         }
 
     # --- what people do

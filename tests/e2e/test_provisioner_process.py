@@ -52,6 +52,7 @@ def test_killed_after_the_put_buys_no_second_pool(world: RealWorld) -> None:
     member.arm.rules.kill(AFTER, member.process.kill, calls("PUT", f"/agentPools/{NAME}$"))
     world.apply(a_machine())
     world.until(lambda: not member.process.running)
+    assert world.arm_calls("put") == 1
 
     member.process.start()
 
