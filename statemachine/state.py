@@ -222,6 +222,14 @@ class Workspace(msgspec.Struct, kw_only=True):
         return count
 
     @property
+    def served(self) -> str:
+        """What InferenceReady says when the nodes are there: one text from then until the pods move.
+
+        So the status is written once for the verdict on the nodes and for the workload made on its heels.
+        """
+        return self.inference_ready.message if self.inference_phase else "the workload is starting"
+
+    @property
     def left(self) -> str:
         """What a deletion still waits for, as a clause to append; empty when nothing is left."""
         machines = self.machines()

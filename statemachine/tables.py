@@ -38,6 +38,7 @@ ConditionRow = tuple[ConditionType, Event, ConditionStatus, ConditionStatus, Tem
 
 PENDING: Final = "CreateMachinePending"
 CREATING: Final = "creating {w.missing} machines"
+STARTING: Final = "the workload is starting"
 RESOURCE_FAILED: Final = "workspaceResourceStatusFailed"
 INFERENCE_PENDING: Final = "WorkspaceInferenceStatusPending"
 INFERENCE_FAILED: Final = "WorkspaceInferenceStatusFailed"
@@ -115,8 +116,11 @@ EVENT_TRIGGERED: Final[tuple[ConditionRow, ...]] = (
     (INFERENCE_READY,    ev.SpecRefused,                UNKNOWN,  FALSE,    INFERENCE_FAILED,                "{e.message}"),
     (INFERENCE_READY,    ev.SpecRefused,                FALSE,    FALSE,    INFERENCE_FAILED,                "{e.message}"),
     (INFERENCE_READY,    ev.SpecRefused,                TRUE,     FALSE,    INFERENCE_FAILED,                "{e.message}"),
-    (INFERENCE_READY,    ev.WorkloadCreated,            UNKNOWN,  UNKNOWN,  INFERENCE_PENDING,               "{e.kind} {e.name} is starting"),
-    (INFERENCE_READY,    ev.WorkloadCreated,            FALSE,    UNKNOWN,  INFERENCE_PENDING,               "{e.kind} {e.name} is starting"),
+    (INFERENCE_READY,    ev.WorkerNodesChosen,          UNKNOWN,  UNKNOWN,  INFERENCE_PENDING,               "{w.served}"),
+    (INFERENCE_READY,    ev.WorkerNodesChosen,          FALSE,    FALSE,    KEEP,                            ""),
+    (INFERENCE_READY,    ev.WorkerNodesChosen,          TRUE,     TRUE,     KEEP,                            ""),
+    (INFERENCE_READY,    ev.WorkloadCreated,            UNKNOWN,  UNKNOWN,  INFERENCE_PENDING,               "{w.served}"),
+    (INFERENCE_READY,    ev.WorkloadCreated,            FALSE,    UNKNOWN,  INFERENCE_PENDING,               STARTING),
     (INFERENCE_READY,    ev.WorkloadLost,               UNKNOWN,  UNKNOWN,  INFERENCE_PENDING,               "{e.kind} {e.name} is gone and will be created again"),
     (INFERENCE_READY,    ev.WorkloadLost,               FALSE,    UNKNOWN,  INFERENCE_PENDING,               "{e.kind} {e.name} is gone and will be created again"),
     (INFERENCE_READY,    ev.WorkloadLost,               TRUE,     UNKNOWN,  INFERENCE_PENDING,               "{e.kind} {e.name} is gone and will be created again"),

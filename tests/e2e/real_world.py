@@ -124,8 +124,8 @@ class RealWorld:
     # --- processes
 
     def operator(self, *flags: str, name: str = "operator", **options: Any) -> Member:
-        """`kaito operator`, started."""
-        return self.start("operator", *flags, name=name, **options)
+        """`kaito operator`, started; without its webhook, for which a test asks by ``--webhook``."""
+        return self.start("operator", "--webhook=false", *flags, name=name, **options)
 
     def provisioner(self, *flags: str, name: str = "provisioner", **options: Any) -> Member:
         """`kaito provisioner` on the virtual ARM, started."""
@@ -159,7 +159,7 @@ class RealWorld:
         arm = self._opened.enter_context(Proxy(name, Upstream(self.arm_server.port)))
         kubeconfig = write_kubeconfig(folder / "kubeconfig", kube.url)
         health, metrics = free_ports(2)
-        ports = [f"--health-probe-port={health}", f"--metrics-port={metrics}"]
+        ports = _serving(verb, health, metrics)
         endpoint = [f"--arm-endpoint={arm.url}"] if arm_endpoint else []
         common = ["--kubeconfig", str(kubeconfig), "--log", log or f"sqlite:///{folder}/kaito.db"]
         process = KaitoProcess(
@@ -331,3 +331,13 @@ class RealWorld:
 
     def _new_players(self) -> Players:
         return Players(self.plane.kubeconfig, arm=self.arm, speed=self.speed, profile=self._profile)
+
+
+def _serving(verb: str, health: int, metrics: int) -> list[str]:
+    """The flags of the two published programs for where they serve probes and metrics."""
+    if verb == "operator":
+        return [
+            f"--health-probe-bind-address=127.0.0.1:{health}",
+            f"--metrics-bind-address=127.0.0.1:{metrics}",
+        ]
+    return [f"--health-probe-port={health}", f"--metrics-port={metrics}"]

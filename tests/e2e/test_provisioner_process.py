@@ -35,7 +35,7 @@ def is_ready(world: RealWorld, name: str = NAME) -> bool:
 
 
 def test_machine_becomes_a_node_and_goes(world: RealWorld) -> None:
-    member = world.provisioner(ready=False)
+    member = world.provisioner()
     world.apply(a_machine())
     world.until(lambda: is_ready(world), 60)
 
@@ -48,7 +48,7 @@ def test_machine_becomes_a_node_and_goes(world: RealWorld) -> None:
 
 
 def test_killed_after_the_put_buys_no_second_pool(world: RealWorld) -> None:
-    member = world.provisioner(ready=False)
+    member = world.provisioner()
     member.arm.rules.kill(AFTER, member.process.kill, calls("PUT", f"/agentPools/{NAME}$"))
     world.apply(a_machine())
     world.until(lambda: not member.process.running)

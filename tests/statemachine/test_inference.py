@@ -85,7 +85,7 @@ def test_pods_are_followed_phase_by_phase(story: Story) -> None:
         seen.append(inference(story))
 
     assert seen == [
-        ("Unknown", "WorkspaceInferenceStatusPending", f"Deployment {NAME} is starting"),
+        ("Unknown", "WorkspaceInferenceStatusPending", "the workload is starting"),
         ("Unknown", "WorkspaceInferenceStatusPending", f"pod {POD}: pulling the image"),
         ("Unknown", "WorkspaceInferenceStatusPending", f"pod {POD}: loading the model"),
     ]
