@@ -246,17 +246,16 @@ def _object(raw: msgspec.Raw, which: str) -> Any:
 def _is_deeper(value: Any, limit: int) -> bool:
     """Level by level, so that no depth is too much for this function."""
     level = [value]
-    for _ in range(limit + 1):
-        level = [child for parent in level for child in _children(parent)]
+    for _ in range(limit):
+        level = [child for parent in level for child in _inner(parent)]
         if not level:
             return False
     return True
 
 
-def _children(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _inner(value: dict[str, Any] | list[Any]) -> list[Any]:
+    children = value.values() if isinstance(value, dict) else value
+    return [child for child in children if isinstance(child, dict | list)]
 
 
 def _about(request: Request) -> Answer:

@@ -120,7 +120,7 @@ class Replica:
 def a_cluster(
     clock: HandClock, *, configured: bool = True, secret_data: Mapping[str, str] | None = None
 ) -> Cluster:
-    """With our namespace and, unless said otherwise, what the chart installs, the Secret with empty values."""
+    """With our namespace and, unless told not to, what the chart installs; the Secret is empty."""
     cluster = Cluster(clock, 7, kinds=KINDS)
     cluster.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
     if configured:
