@@ -8,6 +8,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,21 @@ class Certificate:
 class WebhookServer(ThreadedServer):
     """Answers from the moment on at which it is started; handshakes fail until there is a certificate."""
 
-    def __init__(self, application: Application, certificate: Certificate, *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        application: Application,
+        certificate: Certificate,
+        *,
+        host: str,
+        port: int,
+        head_seconds: float = HEAD_SECONDS,
+    ) -> None:
         super().__init__(
             application,
             "webhook",
             host=host,
             port=port,
-            http=_Protocol,
+            http=partial(_Protocol, head_seconds),
             ssl_context_factory=lambda config, default: certificate.listening,
             timeout_keep_alive=IDLE_SECONDS,
             limit_concurrency=MAX_CONNECTIONS,
@@ -90,7 +99,10 @@ class WebhookServer(ThreadedServer):
 class _Protocol(H11Protocol):
     """Gives a client so long to say what it wants; what it sends after that has a limit of its own."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    def __init__(self, head_seconds: float, **given: Any) -> None:
+        super().__init__(**given)
+        self._head_seconds = head_seconds
+        self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -115,7 +127,7 @@ class _Protocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._deadline = self.loop.call_later(self._head_seconds, self.transport.abort)
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -132,16 +144,12 @@ def _private_file(content: str) -> Iterator[str]:
     """
     if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
         descriptor = os.memfd_create("webhook-certificate", os.MFD_CLOEXEC)
-        with open(descriptor, "wb") as file:
-            file.write(content.encode())
+        with open(descriptor, "w") as file:
+            file.write(content)
             file.flush()
             yield f"/proc/self/fd/{descriptor}"
         return
-    with tempfile.NamedTemporaryFile("wb") as file:  # mode 0600
-        _write(file, content)
-        yield file.name
-
-
-def _write(file: Any, content: str) -> None:
-    file.write(content.encode())
-    file.flush()
+    with tempfile.NamedTemporaryFile("w") as named:  # mode 0600
+        named.write(content)
+        named.flush()
+        yield named.name

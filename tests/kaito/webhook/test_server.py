@@ -13,7 +13,6 @@ import urllib3
 
 from kaito.clock import WallClock
 from kaito.serving import LOOPBACK
-from kaito.webhook import server as tls
 from kaito.webhook.application import Application
 from kaito.webhook.certificates import Pair, Terms, issue
 from kaito.webhook.server import Certificate, WebhookServer
@@ -122,25 +121,46 @@ def test_new_handshakes_see_the_new_pair(server: WebhookServer, certificate: Cer
         posted(client, a_review(a_workspace()))
 
 
-def test_client_without_a_request_is_dropped(
-    server: WebhookServer, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("begun", [b"", b"POST /validate/workspace.kaito.sh HTTP/1.1\r\nHost: "])
+def test_client_without_a_request_is_dropped(certificate: Certificate, begun: bytes) -> None:
+    """At once, and also when it had one before."""
     pair = a_pair()
     certificate.install(pair)
-    monkeypatch.setattr(tls, "HEAD_SECONDS", 0.1)
+    application = Application(CATALOGUE, WallClock())
     context = ssl.create_default_context(cadata=pair.authority)
 
     with (
+        WebhookServer(application, certificate, host=LOOPBACK, port=0, head_seconds=0.1) as server,
         socket.create_connection((LOOPBACK, server.port), 10) as raw,
         context.wrap_socket(raw, server_hostname=LOOPBACK) as connection,
     ):
-        connection.sendall(b"POST /validate/workspace.kaito.sh HTTP/1.1\r\nHost: ")
+        if begun:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.recv(4096)
+            connection.sendall(begun)
         try:
             answer = connection.recv(1)
         except (ConnectionError, ssl.SSLError):
             answer = b""
 
     assert answer == b""
+
+
+def test_idle_connection_is_kept(certificate: Certificate) -> None:
+    """The deadline is one of requests that have begun, not of the pauses between them."""
+    pair = a_pair()
+    certificate.install(pair)
+    application = Application(CATALOGUE, WallClock())
+
+    with (
+        WebhookServer(application, certificate, host=LOOPBACK, port=0, head_seconds=0.1) as server,
+        a_client(server.port, [pair.authority]) as client,
+    ):
+        posted(client, a_review(a_workspace()))
+        threading.Event().wait(0.3)
+        posted(client, a_review(a_workspace()))
+
+        assert client.num_connections == 1
 
 
 def _hello(minor: int) -> bytes:
