@@ -1,8 +1,7 @@
 """Keeps the Secret, the certificate that is served and the configuration in step: one replica's part.
 
-A round is five small steps, each at most one call, in an order that matters: the configuration is read
-before the Secret (see `rotation.decide`), and each write names the resourceVersion that was read, so that a
-replica which slept between two steps can undo nothing.
+A round is five small steps, each at most one call. Each write names the resourceVersion that was read, so
+that a replica which slept between two steps can undo nothing.
 
 Both objects are read by name at an interval. A watch would need the right to watch, a stream and its
 upkeep for each; two reads in ten seconds cost less and heal the same things.
@@ -66,7 +65,7 @@ class Keeper:
 
     @property
     def steps(self) -> Sequence[Callable[[], None]]:
-        """A round, to be run in this order; between them other replicas may do what they like."""
+        """A round, in its order; between them other replicas may do what they like."""
         return (
             self.read_configuration,
             self.read_secret,

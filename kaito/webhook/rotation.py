@@ -85,8 +85,7 @@ def decide(
     """The next step of one replica.
 
     Args:
-        found: The Secret, read after the configuration: so it names every authority whose pair may be in
-            use because of what the configuration was seen to trust.
+        found: The Secret.
         trusted: The authorities of the configuration; None when there is none.
     """
     situation = _Situation(found, trusted, memory, now, monotonic, rules)
@@ -126,10 +125,11 @@ class _Situation:
             return serving
         if serving is None or self._is_settled(candidate):
             return candidate
-        # What is refused anyway is not worth keeping; a name that we are called by since the last start is
-        # no reason, since the certificate still has the one that it was made for.
-        useless = serving.authority not in self.since or self._fault(serving, names=())
-        return candidate if useless else serving
+        # What is refused anyway is not worth keeping, but by the clock alone only what has certainly expired.
+        # A name that we are called by since the last start is no reason: the certificate has its own still.
+        surely = self._now - self._rules.terms.skew
+        useless = certificates.fault(serving, (), surely, self._rules.terms.skew)
+        return candidate if useless or serving.authority not in self.since else serving
 
     def bundle_to_store(self, issue: Issue) -> tuple[Bundle | None, str]:
         found = self._found

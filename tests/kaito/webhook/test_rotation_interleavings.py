@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kaito.runtime.ports import ApiError, Unavailable
 from kaito.webhook import certificates, configuration, secret
+from kaito.webhook.certificates import Pair
 from kaito.webhook.resources import SECRETS
 from tests.kaito.webhook.world import (
     NAMESPACE,
@@ -67,11 +68,15 @@ class Fleet(RuleBasedStateMachine):
         """One step of a round; a call that fails ends the round as it would in a process."""
         keeper = self.fleet[number].keeper
         place, self.places[number] = self.places[number], (self.places[number] + 1) % 5
+        before = keeper.serving
         try:
             keeper.steps[place]()
         except ApiError:
             self.places[number] = 0
         self.note_configuration()
+        if before is not None and keeper.serving != before and self.is_expired(before):
+            # Nobody got an answer from it any more, so there was nothing to lose: it begins anew.
+            self.ready_since[number] = None
         if self.ready_since[number] is None and not keeper.trouble():
             self.ready_since[number] = self.clock.monotonic()
 
@@ -121,7 +126,7 @@ class Fleet(RuleBasedStateMachine):
             serving, since = replica.keeper.serving, self.ready_since[number]
             if serving is None or since is None:
                 continue
-            if certificates.expiry(serving.certificate) <= self.clock.now():
+            if self.is_expired(serving):
                 continue
             for at, trusted in self.versions_in_use(since):
                 assert serving.authority in trusted, f"replica {number}, configuration of {at}"
@@ -149,6 +154,9 @@ class Fleet(RuleBasedStateMachine):
         self.accidents += 1
         if self.has_secret():
             set_secret_data(self.cluster, data)
+
+    def is_expired(self, pair: Pair) -> bool:
+        return certificates.expiry(pair.certificate) <= self.clock.now()
 
     def has_secret(self) -> bool:
         return bool(self.cluster.list(SECRETS).items)
