@@ -41,8 +41,16 @@ class Application:
         observe: Called in the event loop's thread, after the answer was made.
     """
 
-    def __init__(self, catalogue: Catalogue, clock: Clock, observe: Observer | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        clock: Clock,
+        observe: Observer | None = None,
+        *,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
         self._catalogue = catalogue
+        self._body_seconds = body_seconds
         self._clock = clock
         self._observe = observe or (lambda operation, allowed, code, seconds: None)
 
@@ -57,10 +65,10 @@ class Application:
 
     async def _respond(self, request: Request) -> Response:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(self._body_seconds):
                 body = await _body(request)
         except TimeoutError:
-            return _text(408, f"no complete body after {BODY_SECONDS:.0f} s", close=True)
+            return _text(408, f"no complete body after {self._body_seconds:.0f} s", close=True)
         if body is None:
             return _text(413, f"expected a body of at most {MAX_BODY_BYTES} bytes", close=True)
         start = self._clock.monotonic()

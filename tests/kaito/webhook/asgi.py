@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +17,15 @@ async def posted(
     path: str = PATH,
     method: str = "POST",
     content_type: str = "application/json",
+    stalls: bool = False,
     **headers: str,
 ) -> tuple[int, bytes]:
-    """The code and the content of the answer; 0 when there is none. A body may come in several parts."""
+    """The code and the content of the answer; 0 when there is none.
+
+    Args:
+        body: May come in several parts.
+        stalls: The last part does not come.
+    """
     parts = [body] if isinstance(body, bytes) else list(body)
     sent: list[Any] = []
     given = {"content-type": content_type, **{name.replace("_", "-"): text for name, text in headers.items()}}
@@ -34,6 +41,8 @@ async def posted(
         if not parts:
             return {"type": "http.disconnect"}
         part = parts.pop(0)
+        if stalls and not parts:
+            await asyncio.Event().wait()
         return {"type": "http.request", "body": part, "more_body": bool(parts)}
 
     async def send(message: Any) -> None:

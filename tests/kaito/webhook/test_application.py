@@ -63,6 +63,15 @@ def test_client_that_leaves_gets_no_answer(application: Application) -> None:
     assert (code, content) == (0, b"")
 
 
+def test_body_that_does_not_come_is_given_up() -> None:
+    """The client announces more and sends nothing."""
+    application = Application(CATALOGUE, WallClock(), body_seconds=0.05)
+
+    code, _ = asyncio.run(posted(application, [b"{", b""], stalls=True))
+
+    assert code == 408
+
+
 def test_decision_is_logged_and_observed(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[tuple[str, bool, int]] = []
     application = Application(

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kaito.kube.answers import Unauthorized
-from kaito.runtime.ports import ApiError, KubeApi, Object, Resource
+from kaito.runtime.ports import ApiError, Forbidden, KubeApi, Object, Resource
 from kaito.webhook import configuration, secret
 from kaito.webhook.certificates import Pair, Terms
 from kaito.webhook.keeper import Keeper
@@ -84,7 +83,7 @@ class Flaky(KubeApi):
         name = f"{verb} {resource.plural}"
         self.calls.append(name)
         if name in self.forbidden:
-            raise Unauthorized(f"may not {name}")
+            raise Forbidden(f"may not {name}")
         if self.fault is not None and not self.loses_answers:
             raise self.fault
         answer: Object = call()
