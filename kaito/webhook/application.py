@@ -79,8 +79,15 @@ class Application:
             return _text(400, str(error))
         content = reviews.encode(answer)
         _tell(answer)
-        self._observe(answer.operation, answer.allowed, answer.code, self._clock.monotonic() - start)
+        self._note(answer, self._clock.monotonic() - start)
         return Response(content, media_type="application/json")
+
+    def _note(self, answer: Answer, seconds: float) -> None:
+        """A defect of the observer must not cost the answer."""
+        try:
+            self._observe(answer.operation, answer.allowed, answer.code, seconds)
+        except Exception:
+            _LOGGER.exception("observer failed")
 
 
 def _refusal(request: Request) -> Response | None:
