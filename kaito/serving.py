@@ -42,6 +42,9 @@ class ThreadedServer:
     ) -> None:
         self.name = name
         self._socket = _listening(host, port)
+        # Connections inherit it. asyncio sets it only where a socket names its protocol, which accepted ones
+        # do not, and then the second part of an answer waits 40 ms for the client's acknowledgement.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
         settings: dict[str, Any] = {
             "http": "h11",

@@ -6,6 +6,7 @@ it asks for and this process does not do is told in `unserved`; nothing is prete
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -25,6 +26,9 @@ WORKERS = 5
 FAMILY = "workspace"
 """The streams that the leader writes."""
 
+_NAME = re.compile(r"[0-9A-Za-z]([-0-9A-Za-z.]*[0-9A-Za-z])?|[0-9A-Fa-f:]+", re.ASCII)
+"""A DNS name or an address of either kind."""
+
 
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the webhook listens, and by which Service the API server finds it."""
@@ -33,6 +37,7 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     port: int = 9443
     tls_min_version: str = "1.2"
+    extra_names: tuple[str, ...] = ()
 
 
 class OperatorConfiguration(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +73,13 @@ def _tls(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(_NAME.fullmatch(name) for name in found):
+        raise ValueError
+    return found
+
+
 def _bind(name: str) -> Form:
     return Form(name, "an address such as :8080 or 127.0.0.1:8080, or 0 for none", _address, flag_only=True)
 
@@ -84,6 +96,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "webhook_port": port("WEBHOOK_PORT"),
         "webhook_service": Form("WEBHOOK_SERVICE", "the name of a Service", str),
         "tls_min_version": Form("WEBHOOK_TLS_MIN_VERSION", "1.2 or 1.3", _tls),
+        "webhook_names": Form("WEBHOOK_EXTRA_NAMES", "names and addresses, comma-separated", _names),
         "preset_registry": Form("PRESET_REGISTRY_NAME", "a registry", str),
         "profiling_port": port("PROFILING_PORT"),
     }
@@ -130,7 +143,11 @@ def _missing(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _webhook(found: Mapping[str, object], environment: Mapping[str, str]) -> WebhookSettings:
-    given = {"port": "webhook_port", "tls_min_version": "tls_min_version"}
+    given = {
+        "port": "webhook_port",
+        "tls_min_version": "tls_min_version",
+        "extra_names": "webhook_names",
+    }
     chosen = {field: found[name] for field, name in given.items() if name in found}
     return msgspec.convert(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -46,5 +47,11 @@ class AdmissionMetrics:
         self._total.labels(known, "true" if allowed else "false", str(code)).inc()
         self._seconds.observe(seconds)
 
-    def certificate_expires(self, at: datetime) -> None:
-        self._expiry.set(at.timestamp())
+    def follow(self, expires_at: Callable[[], datetime | None]) -> None:
+        """Whoever serves says, whenever it is asked, when its certificate ends to be valid."""
+
+        def stamp() -> float:
+            at = expires_at()
+            return 0.0 if at is None else at.timestamp()
+
+        self._expiry.set_function(stamp)
