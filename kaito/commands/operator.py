@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -41,7 +42,8 @@ from kaito.telemetry.processes import OperatorTelemetry
 from store.opening import open_log
 
 if TYPE_CHECKING:
-    pass
+    from kaito.runtime.ports import Clock, KubeApi
+    from kaito.webhook.process import Webhook
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -145,8 +147,12 @@ def _run(request: Request) -> int:
         recorder = telemetry.recorder(writing(api, election), options.identity)
         observed = telemetry.observed(log, [recorder])
         manager = new_manager(api, observed, request.catalogue, clock, options, election=election)
-        equip(manager, telemetry, log, clock, configuration.addresses, election=election)
+        webhook = _webhook(request, api, clock, options.identity, telemetry)
+        more = {} if webhook is None else {"webhook": webhook.ready}
+        equip(manager, telemetry, log, clock, configuration.addresses, election=election, more=more)
         manager.add_service(recorder)
+        if webhook is not None:
+            manager.add_service(webhook)
         _announce(request, options)
         with stopping_on_signals(manager.stop):
             code = manager.run()
@@ -154,6 +160,34 @@ def _run(request: Request) -> int:
             # A call that is still under way holds its connection; the end of the process frees both.
             stack.pop_all()
         return code
+
+
+def _webhook(
+    request: Request, api: KubeApi, clock: Clock, identity: str, telemetry: OperatorTelemetry
+) -> Webhook | None:
+    """Admission, which every replica serves whether it leads or not."""
+    asked = request.configuration.webhook
+    if asked is None:
+        return None
+    from kaito.webhook import process
+
+    options = process.Options(
+        service=asked.service,
+        namespace=asked.namespace,
+        port=asked.port,
+        tls_min_version=asked.tls_min_version,
+        other_names=asked.extra_names,
+    )
+    webhook = process.new_webhook(
+        api,
+        request.catalogue,
+        clock,
+        options,
+        random=Random(f"{identity}/webhook"),
+        observe=telemetry.admission.judged,
+    )
+    telemetry.admission.follow(lambda: webhook.certificate_expires_at)
+    return webhook
 
 
 def _announce(request: Request, options: Options) -> None:

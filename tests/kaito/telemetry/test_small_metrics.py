@@ -147,7 +147,7 @@ def test_verdicts_are_counted_with_bounded_labels() -> None:
 
     telemetry.admission.judged("CREATE", True, 200, 0.001)
     telemetry.admission.judged("something else", False, 400, 0.001)
-    telemetry.admission.certificate_expires(datetime(2024, 4, 12, tzinfo=UTC))
+    telemetry.admission.follow(lambda: datetime(2024, 4, 12, tzinfo=UTC))
 
     value = telemetry.registry.get_sample_value
     assert value("kaito_admission_total", {"operation": "CREATE", "allowed": "true", "code": "200"}) == 1
