@@ -16,15 +16,14 @@ import typer
 
 from kaito.catalogue import Catalogue
 from kaito.clock import WallClock
-from kaito.commands.options import (
-    DEFAULT_LOG,
+from kaito.commands.options import DEFAULT_LOG, LogUrl
+from kaito.commands.process_options import (
     Kubeconfig,
     KubeContext,
     LeaseDuration,
     LeaseName,
     LeaseNamespace,
     LogLines,
-    LogUrl,
     RenewDeadline,
     RetryPeriod,
     setting,

@@ -14,15 +14,14 @@ import msgspec
 import typer
 
 from kaito.clock import WallClock
-from kaito.commands.options import (
-    DEFAULT_LOG,
+from kaito.commands.options import DEFAULT_LOG, LogUrl
+from kaito.commands.process_options import (
     Kubeconfig,
     KubeContext,
     LeaseDuration,
     LeaseName,
     LeaseNamespace,
     LogLines,
-    LogUrl,
     RenewDeadline,
     RetryPeriod,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kaito.provisioner.configuration import InvalidConfiguration
+from kaito.process.equipment import Addresses
+from kaito.process.forms import InvalidConfiguration
 from kaito.provisioner.published import FORMS, ProcessConfiguration, read_process
 
 WRONG = {
@@ -51,14 +52,12 @@ def test_one_port_cannot_serve_both() -> None:
     with pytest.raises(InvalidConfiguration, match="HEALTH_PROBE_PORT: expected another port than METRICS"):
         read_process({"METRICS_PORT": "8081"})
 
-    assert read_process({"METRICS_PORT": "0", "HEALTH_PROBE_PORT": "0"}).unserved()
+    assert read_process({"METRICS_PORT": "0", "HEALTH_PROBE_PORT": "0"}).addresses == Addresses(None, None)
 
 
 @pytest.mark.parametrize(
     ("change", "variable"),
     [
-        ({"metrics_port": 1}, "METRICS_PORT"),
-        ({"health_probe_port": 1}, "HEALTH_PROBE_PORT"),
         ({"disable_webhook": False}, "DISABLE_WEBHOOK"),
         ({"kube_client_qps": 1.0}, "KUBE_CLIENT_QPS"),
         ({"kube_client_burst": 1}, "KUBE_CLIENT_BURST"),
