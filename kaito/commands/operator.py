@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import ExitStack
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from random import Random
@@ -28,14 +27,12 @@ from kaito.commands.process_options import (
     RetryPeriod,
     setting,
 )
-from kaito.manager import logs
 from kaito.manager.logs import LogFormat, fields
-from kaito.manager.signals import stopping_on_signals
 from kaito.operator.configuration import FAMILY, OperatorConfiguration, read_operator
 from kaito.operator.process import Options, new_manager
 from kaito.process.equipment import equip
 from kaito.process.identity import new_identity
-from kaito.process.leadership import new_election
+from kaito.process.opening import Cluster, logged, run_until_stopped
 from kaito.runtime.leading import writing
 from kaito.telemetry.processes import OperatorTelemetry
 from store.opening import open_log
@@ -53,8 +50,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     configuration: OperatorConfiguration
     catalogue: Catalogue
     log: str
-    kubeconfig: str | None
-    context: str | None
+    cluster: Cluster
 
 
 def operator(
@@ -109,40 +105,27 @@ def operator(
         configuration=read_operator(os.environ, flags),
         catalogue=Catalogue.load(presets),
         log=log,
-        kubeconfig=kubeconfig,
-        context=context,
+        cluster=Cluster("kaito-operator", kubeconfig, context),
     )
-    handler = logs.configure(log_format)
-    try:
-        code = _run(request)
-    finally:
-        logs.release(handler)
-    if code:
+    if code := logged(log_format, lambda: _run(request)):
         raise typer.Exit(code)
 
 
 def _run(request: Request) -> int:
     """Open what is needed, in the order in which it can fail without leaving anything behind."""
-    from kaito import kube
-
     clock = WallClock()
     configuration = request.configuration
-    connect = partial(kube.connect, request.kubeconfig, request.context, user_agent="kaito-operator")
     with ExitStack() as stack:
         telemetry = OperatorTelemetry(clock)
-        api = connect(workers=configuration.workers, exchanged=telemetry.requests.exchanged)
-        telemetry.requests.of(api.server)
-        stack.callback(api.close)
+        api = request.cluster.client(stack, telemetry, configuration.workers)
         log = open_log(request.log, clock.now, create=True)
         stack.callback(log.close)
         options = Options(
             identity=new_identity(clock), workers=configuration.workers, settings=configuration.settings
         )
-        election = None
-        if configuration.candidacy is not None:
-            lease_api = connect(workers=1, read_seconds=configuration.candidacy.call_seconds)
-            stack.callback(lease_api.close)
-            election = new_election(lease_api, log, configuration.candidacy, FAMILY, options.identity, clock)
+        election = request.cluster.election(
+            stack, log, configuration.candidacy, FAMILY, options.identity, clock
+        )
         recorder = telemetry.recorder(writing(api, election), options.identity)
         observed = telemetry.observed(log, [recorder])
         manager = new_manager(api, observed, request.catalogue, clock, options, election=election)
@@ -153,12 +136,7 @@ def _run(request: Request) -> int:
         if webhook is not None:
             manager.add_service(webhook)
         _announce(request, options)
-        with stopping_on_signals(manager.stop):
-            code = manager.run()
-        if not manager.drained:
-            # A call that is still under way holds its connection; the end of the process frees both.
-            stack.pop_all()
-        return code
+        return run_until_stopped(manager, stack)
 
 
 def _webhook(

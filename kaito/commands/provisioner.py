@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -25,13 +24,12 @@ from kaito.commands.process_options import (
     RenewDeadline,
     RetryPeriod,
 )
-from kaito.manager import logs
 from kaito.manager.logs import LogFormat, fields
-from kaito.manager.signals import stopping_on_signals
 from kaito.process.equipment import equip
 from kaito.process.forms import InvalidConfiguration
 from kaito.process.identity import new_identity
-from kaito.process.leadership import Candidacy, new_election, read_candidacy
+from kaito.process.leadership import Candidacy, read_candidacy
+from kaito.process.opening import Cluster, logged, run_until_stopped
 from kaito.provisioner.configuration import AzureConfiguration, read_configuration
 from kaito.provisioner.process import CONTROLLER, FAMILY, WORKERS, Options, new_manager
 from kaito.provisioner.published import ProcessConfiguration, read_process
@@ -71,8 +69,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     workers: int
     dry_run: bool
-    kubeconfig: str | None
-    context: str | None
+    cluster: Cluster
 
 
 def provisioner(
@@ -164,15 +161,9 @@ def provisioner(
         log=log,
         workers=workers,
         dry_run=dry_run,
-        kubeconfig=kubeconfig,
-        context=context,
+        cluster=Cluster("kaito-provisioner", kubeconfig, context),
     )
-    handler = logs.configure(log_format)
-    try:
-        code = _run(request)
-    finally:
-        logs.release(handler)
-    if code:
+    if code := logged(log_format, lambda: _run(request)):
         raise typer.Exit(code)
 
 
@@ -186,26 +177,18 @@ def _read(read: Callable[[], _C], faults: list[str]) -> _C | None:
 
 def _run(request: Request) -> int:
     """Open what is needed, in the order in which it can fail without leaving anything behind."""
-    from kaito import kube
     from kaito.provisioner import azure
 
     clock = WallClock()
     with ExitStack() as stack:
         pools = stack.enter_context(closing(azure.connect(request.azure, clock)))
-        connect = partial(kube.connect, request.kubeconfig, request.context, user_agent="kaito-provisioner")
-        # The collector calls too, beside the workers.
         telemetry = ProvisionerTelemetry(clock)
-        api = connect(workers=request.workers + 1, exchanged=telemetry.requests.exchanged)
-        telemetry.requests.of(api.server)
-        stack.callback(api.close)
+        # The collector calls too, beside the workers.
+        api = request.cluster.client(stack, telemetry, request.workers + 1)
         log = _opened(request, clock)
         stack.callback(log.close)
         options = Options(identity=new_identity(clock), workers=request.workers, dry_run=request.dry_run)
-        election = None
-        if request.candidacy is not None:
-            lease_api = connect(workers=1, read_seconds=request.candidacy.call_seconds)
-            stack.callback(lease_api.close)
-            election = new_election(lease_api, log, request.candidacy, FAMILY, options.identity, clock)
+        election = request.cluster.election(stack, log, request.candidacy, FAMILY, options.identity, clock)
         recorder = telemetry.recorder(writing(api, election), options.identity)
         observed = telemetry.observed(log, [] if request.dry_run else [recorder])
         measured = telemetry.pools.measured(pools, CONTROLLER, clock)
@@ -214,12 +197,7 @@ def _run(request: Request) -> int:
         if not request.dry_run:
             manager.add_service(recorder)
         _announce(request, options)
-        with stopping_on_signals(manager.stop):
-            code = manager.run()
-        if not manager.drained:
-            # A call that is still under way holds its connection; the end of the process frees both.
-            stack.pop_all()
-        return code
+        return run_until_stopped(manager, stack)
 
 
 def _opened(request: Request, clock: WallClock) -> SqlEventLog | MemoryEventLog:
