@@ -75,13 +75,15 @@ class Process:
         return code
 
     def _stop(self, reached: Callable[[], Any] | None) -> None:
-        # Before the caches are complete, the handler may not be there yet, and the signal would end pytest.
-        until(lambda: self.output.getvalue().count('"caches complete"') == self._runs)
+        # Before the caches are complete, the handler may not be there yet, and SIGTERM would end pytest.
+        number = signal.SIGINT
         try:
+            until(lambda: self.output.getvalue().count('"caches complete"') == self._runs)
+            number = signal.SIGTERM
             if reached is not None:
                 until(reached)
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
 
 @pytest.fixture
