@@ -15,7 +15,7 @@ from typing import Protocol
 
 from kaito.manager.caches import SharedStore
 from kaito.manager.logs import fields
-from kaito.runtime.cache import Delta, ObjectStore
+from kaito.runtime.cache import Delta, ObjectStore, Replaced
 from kaito.runtime.ports import ApiError, Clock, KubeApi, Object, Resource, WatchApi, WatchStream
 from kaito.runtime.reflector import List, Reflector, Wait, Watch
 
@@ -172,6 +172,8 @@ class Informer:
     def _apply(self, deltas: Iterable[Delta]) -> None:
         before = self.store.synced
         for delta in deltas:
+            if isinstance(delta, Replaced) and delta.rewound:
+                self._tell_rewind(delta)
             self.store.apply(delta)
         if self.store.synced and not before:
             self._synced()
@@ -181,6 +183,13 @@ class Informer:
         now = self._clock.monotonic()
         self.reflector.on_list_error(error, now)
         self.reflector.on_watch_ended(now, error)
+
+    def _tell_rewind(self, delta: Replaced) -> None:
+        """Whoever set the cluster back will want to know that it was noticed."""
+        extra = fields(
+            resource=self.resource.plural, known=self.store.resource_version, found=delta.resource_version
+        )
+        _LOGGER.warning("resourceVersions went backwards: the cluster was set back to a backup", extra=extra)
 
     def _tell_trouble(self) -> None:
         """One line for each new trouble, none for its repeats."""
