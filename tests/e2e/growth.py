@@ -51,7 +51,7 @@ class Samples:
         return float(np.polyfit(minutes, mebibytes, 1)[0])
 
     def gained(self, what: str) -> int:
-        """How many more of something it held at most in the last third of the settled time than in the first."""
+        """How many more of something it held, at most, in the last third of the time than in the first."""
         values = [int(getattr(sample.usage, what)) for sample in self.settled]
         third = max(len(values) // 3, 1)
         return max(values[-third:]) - max(values[:third])

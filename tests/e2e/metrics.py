@@ -20,5 +20,7 @@ def metric(process: KaitoProcess, name: str, **labels: str) -> float:
 
 
 def _port(process: KaitoProcess) -> int:
-    found = [each.removeprefix(flag) for each in process.arguments for flag in _FLAGS if each.startswith(flag)]
+    found = [
+        each.removeprefix(flag) for each in process.arguments for flag in _FLAGS if each.startswith(flag)
+    ]
     return int(found[-1])

@@ -84,7 +84,9 @@ def _told(call: Call) -> list[tuple[str, str]]:
     if match is None or call.method != "PATCH":
         return []
     listed: list[Mapping[str, str]] = json.loads(call.body)["status"]["conditions"]
-    true = [_TOLD_BY[each["type"]] for each in listed if each["status"] == "True" and each["type"] in _TOLD_BY]
+    true = [
+        _TOLD_BY[each["type"]] for each in listed if each["status"] == "True" and each["type"] in _TOLD_BY
+    ]
     return [(match[1], fact) for fact in (THERE, *true)]
 
 

@@ -89,7 +89,9 @@ def figures(member: Member, controller: str, seconds: float) -> dict[str, object
         "api_writes": len(made),
         "api_writes_per_workspace": round(len(made) / COUNT, 2),
         "by_kind": dict(Counter(map(what, made)).most_common()),
-        "reads": dict(Counter(map(what, member.journal.since(match=calls("GET", watch=False)))).most_common(4)),
+        "reads": dict(
+            Counter(map(what, member.journal.since(match=calls("GET", watch=False)))).most_common(4)
+        ),
         "rss_mib": round(usage.rss_bytes / 2**20, 1),
         "cpu_seconds": round(usage.cpu_seconds, 1),
         "cpu_share": round(usage.cpu_seconds / seconds, 2),
