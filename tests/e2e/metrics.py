@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,7 +21,5 @@ def metric(process: KaitoProcess, name: str, **labels: str) -> float:
 
 
 def _port(process: KaitoProcess) -> int:
-    found = [
-        each.removeprefix(flag) for each in process.arguments for flag in _FLAGS if each.startswith(flag)
-    ]
-    return int(found[-1])
+    (found,) = [each for each in process.arguments if each.startswith(_FLAGS)]
+    return int(re.split("[:=]", found)[-1])

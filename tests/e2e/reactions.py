@@ -1,13 +1,13 @@
 """How long the operator takes from what it was told to the status that says so.
 
-Both ends are read at its proxy. The beginning is when the notification that makes a fact true is about to be
-passed on by the proxy, the end when the PATCH of the status that tells this fact arrives there, before the API
-server has seen it. In between lie the operator's watch, its queue, its reconcile, the appends to its log and
-the calls that come before the status; the proxy's own way to it, once, is in the figure too.
+Both ends are read at its proxy. The beginning is when the notification that makes a fact true is about to
+be passed on by the proxy, the end when the PATCH of the status that tells this fact arrives there, before the
+API server has seen it. In between lie the operator's watch, its queue, its reconcile, the appends to its log
+and the calls that come before the status; the proxy's own way to it, once, is in the figure too.
 
-Three facts of each Workspace are looked at, for they have one cause each: the Workspace is there (to its first
-status of any content), its node and Machine are ready and show their GPUs (to ``ResourceReady`` True), its
-Deployment has a ready replica (to ``WorkspaceReady`` True). Where a fact has two parts, the later one counts.
+Three facts of each Workspace are looked at, for they have one cause each: the Workspace is there (to its
+first status of any content), its node and Machine are ready and show their GPUs (to ``ResourceReady`` True),
+its Deployment has a ready replica (to ``WorkspaceReady`` True). Of two causes the later one counts.
 """
 
 from __future__ import annotations
@@ -84,10 +84,12 @@ def _told(call: Call) -> list[tuple[str, str]]:
     if match is None or call.method != "PATCH":
         return []
     listed: list[Mapping[str, str]] = json.loads(call.body)["status"]["conditions"]
-    true = [
-        _TOLD_BY[each["type"]] for each in listed if each["status"] == "True" and each["type"] in _TOLD_BY
-    ]
+    true = [_TOLD_BY[each["type"]] for each in listed if _says(each)]
     return [(match[1], fact) for fact in (THERE, *true)]
+
+
+def _says(condition: Mapping[str, str]) -> bool:
+    return condition["type"] in _TOLD_BY and condition["status"] == "True"
 
 
 def _is_true(obj: Object, kind: str) -> bool:

@@ -1,4 +1,4 @@
-"""etcd is set back to a backup: resourceVersions go backwards, what was made since is gone, what went is back.
+"""etcd is set back to a backup: resourceVersions fall, what was made since is gone, what went is back.
 
 The cloud goes on as it was. Nothing that the backup knows may be deleted for it.
 """

@@ -21,7 +21,7 @@ MINUTES = float(os.environ.get("KAITO_SOAK_MINUTES", "3"))
 SAMPLE_SECONDS = 3.0 if MINUTES < 10 else 10.0
 
 MOST_GAINED_MIB = 10.0
-"""Over the whole measured time, however short: the allocator takes memory in pieces of a mebibyte and more."""
+"""Over the whole measured time, however short: the allocator takes memory in large pieces."""
 
 SPARE = 4
 """Connections more or less are a matter of which calls happen to be under way at once."""
