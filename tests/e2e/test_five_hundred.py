@@ -1,9 +1,10 @@
 """Hundreds of Workspaces at once on a cloud that answers after 30 seconds, and then nothing but heartbeats.
 
 ``KAITO_SCALE_WORKSPACES`` and ``KAITO_SCALE_HEARTBEAT_MINUTES`` say how many and how long; without them 500
-and one minute. All runs in real time: the cloud's operations take 30 s, what else the players do, little. The figures are printed at the end and written to ``out/five-hundred.json``; how the time from an observed
-change to the written status is measured, `tests.e2e.reactions` says. The renewal of a Lease is no write here;
-Events and everything else are.
+and one minute. All runs in real time: the cloud's operations take 30 s, what else the players do, little.
+The figures are printed at the end and written to ``out/five-hundred.json``; how the time from an observed
+change to the written status is measured, `tests.e2e.reactions` says. The renewal of a Lease is no write
+here; Events and everything else are.
 """
 
 from __future__ import annotations
