@@ -7,7 +7,7 @@ the server is the reflector's to judge, and a defect of our own is logged and tr
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
 from threading import Event, Lock, RLock, Thread
 from types import MappingProxyType
@@ -207,7 +207,7 @@ class Informers:
 
     Args:
         identity: Of the process; the jitter of its retries is drawn from generators that bear it.
-        indexed_labels: Labels by which reconciles select.
+        indexed_labels: Labels by which reconciles select; of a kind in ``selected_by_any``, all.
         selectors: Of the kinds of which not all objects are kept.
     """
 
@@ -219,6 +219,7 @@ class Informers:
         identity: str,
         indexed_labels: Iterable[str] = (),
         selectors: Mapping[Resource, str] = MappingProxyType({}),
+        selected_by_any: Collection[Resource] = (),
     ) -> None:
         lock, labels = RLock(), tuple(indexed_labels)
         self._progressed: Callable[[], None] = lambda: None
@@ -226,7 +227,7 @@ class Informers:
             Informer(
                 api,
                 resource,
-                SharedStore(lock, labels),
+                SharedStore(lock, None if resource in selected_by_any else labels),
                 Reflector(Random(f"{identity}/{resource.plural}")),
                 clock,
                 self._on_synced,

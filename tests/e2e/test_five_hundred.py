@@ -52,6 +52,7 @@ LATENCIES = {
 MOST_STATUS_WRITES = 6
 STATUS_PATH = "/workspaces/[^/]+/status$"
 STATUS = calls("PATCH", STATUS_PATH)
+EVENTS = calls("POST", "/events$")
 QUIET_SECONDS = 10.0
 
 
@@ -77,6 +78,11 @@ def what(call: Call) -> str:
     return f"{call.method} {'/'.join([parts[0], *parts[2:]])}"
 
 
+def reason(call: Call) -> str:
+    """Of an Event."""
+    return str(json.loads(call.body)["reason"])
+
+
 def reconciles(member: Member, controller: str) -> int:
     return int(metric(member.process, "controller_runtime_reconcile_total", controller=controller))
 
@@ -89,6 +95,7 @@ def figures(member: Member, controller: str, seconds: float) -> dict[str, object
         "api_writes": len(made),
         "api_writes_per_workspace": round(len(made) / COUNT, 2),
         "by_kind": dict(Counter(map(what, made)).most_common()),
+        "events": dict(Counter(map(reason, member.journal.since(match=EVENTS))).most_common()),
         "reads": dict(
             Counter(map(what, member.journal.since(match=calls("GET", watch=False)))).most_common(4)
         ),
