@@ -16,7 +16,7 @@ class SharedStore(ObjectStore):
     the others, and with a lock for each two informers could wait for each other.
     """
 
-    def __init__(self, lock: RLock, indexed_labels: Iterable[str] = ()) -> None:
+    def __init__(self, lock: RLock, indexed_labels: Iterable[str] | None = ()) -> None:
         super().__init__(indexed_labels)
         self._lock = lock
 

@@ -7,7 +7,7 @@ the server is the reflector's to judge, and a defect of our own is logged and tr
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
 from threading import Event, Lock, RLock, Thread
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from kaito.manager.caches import SharedStore
 from kaito.manager.logs import fields
-from kaito.runtime.cache import Delta, ObjectStore
+from kaito.runtime.cache import Delta, ObjectStore, Replaced
 from kaito.runtime.ports import ApiError, Clock, KubeApi, Object, Resource, WatchApi, WatchStream
 from kaito.runtime.reflector import List, Reflector, Wait, Watch
 
@@ -172,6 +172,8 @@ class Informer:
     def _apply(self, deltas: Iterable[Delta]) -> None:
         before = self.store.synced
         for delta in deltas:
+            if isinstance(delta, Replaced) and delta.rewound:
+                self._tell_rewind(delta)
             self.store.apply(delta)
         if self.store.synced and not before:
             self._synced()
@@ -181,6 +183,13 @@ class Informer:
         now = self._clock.monotonic()
         self.reflector.on_list_error(error, now)
         self.reflector.on_watch_ended(now, error)
+
+    def _tell_rewind(self, delta: Replaced) -> None:
+        """Whoever set the cluster back will want to know that it was noticed."""
+        extra = fields(
+            resource=self.resource.plural, known=self.store.resource_version, found=delta.resource_version
+        )
+        _LOGGER.warning("resourceVersions went backwards: the cluster was set back to a backup", extra=extra)
 
     def _tell_trouble(self) -> None:
         """One line for each new trouble, none for its repeats."""
@@ -198,7 +207,7 @@ class Informers:
 
     Args:
         identity: Of the process; the jitter of its retries is drawn from generators that bear it.
-        indexed_labels: Labels by which reconciles select.
+        indexed_labels: Labels by which reconciles select; of a kind in ``selected_by_any``, all.
         selectors: Of the kinds of which not all objects are kept.
     """
 
@@ -210,6 +219,7 @@ class Informers:
         identity: str,
         indexed_labels: Iterable[str] = (),
         selectors: Mapping[Resource, str] = MappingProxyType({}),
+        selected_by_any: Collection[Resource] = (),
     ) -> None:
         lock, labels = RLock(), tuple(indexed_labels)
         self._progressed: Callable[[], None] = lambda: None
@@ -217,7 +227,7 @@ class Informers:
             Informer(
                 api,
                 resource,
-                SharedStore(lock, labels),
+                SharedStore(lock, None if resource in selected_by_any else labels),
                 Reflector(Random(f"{identity}/{resource.plural}")),
                 clock,
                 self._on_synced,

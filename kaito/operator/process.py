@@ -16,9 +16,9 @@ from kaito.operator.configuration import WORKERS
 from kaito.runtime.executor import Executor
 from kaito.runtime.keys import NAME_LABEL
 from kaito.runtime.leading import writing
-from kaito.runtime.mapping import keys_of
+from kaito.runtime.mapping import KeysOf
 from kaito.runtime.observer import CACHED, Observer
-from kaito.runtime.ports import PODS, Clock
+from kaito.runtime.ports import NODES, PODS, Clock
 from kaito.runtime.reconciler import Reconciler
 from kaito.runtime.repository import Repository
 from kaito.runtime.settings import Settings
@@ -51,7 +51,9 @@ def new_manager(
     Args:
         election: Without one the process takes itself for the only one.
     """
-    informers = Informers(api, CACHED, clock, options.identity, (NAME_LABEL,), SELECTORS)
+    informers = Informers(
+        api, CACHED, clock, options.identity, (NAME_LABEL,), SELECTORS, selected_by_any=(NODES,)
+    )
     led = writing(api, election)
     narrated = NarratedLog(log)
     epoch = (lambda: 0) if election is None else election.epoch
@@ -62,7 +64,7 @@ def new_manager(
     controller = Controller(
         "workspace",
         informers.caches,
-        keys_of,
+        KeysOf(),
         reconciler.reconcile,
         clock,
         workers=options.workers,

@@ -121,15 +121,18 @@ def priority_of_change(old: Object | None, new: Object | None, now: datetime) ->
 class ObjectStore:
     """The objects of one kind, by key and by label.
 
+    Args:
+        indexed_labels: By which objects are found at once; None for all labels that they bear.
+
     Attributes:
         synced: Whether a complete list has been stored; before that, absence means nothing.
         resource_version: The newest the store knows to be complete up to, empty before the first list.
         stale: Deltas ignored because something newer was known.
     """
 
-    def __init__(self, indexed_labels: Iterable[str] = ()) -> None:
+    def __init__(self, indexed_labels: Iterable[str] | None = ()) -> None:
         self._objects: dict[Key, Object] = {}
-        self._indexed = tuple(sorted(set(indexed_labels)))
+        self._indexed = None if indexed_labels is None else tuple(sorted(set(indexed_labels)))
         self._index: dict[tuple[str, str], set[Key]] = {}
         self._handlers: list[Handler] = []
         # Nothing unknown may enter with a resourceVersion up to here: the list or the deletions that set
@@ -162,7 +165,7 @@ class ObjectStore:
         return self._sorted(found, namespace)
 
     def _candidates(self, labels: Mapping[str, str]) -> Collection[Key]:
-        terms = [(label, labels[label]) for label in self._indexed if label in labels]
+        terms = self._indexed_terms(labels)
         buckets: list[Collection[Key]] = [self._index.get(term, ()) for term in terms]
         return min(buckets, key=len, default=self._objects)
 
@@ -243,18 +246,19 @@ class ObjectStore:
         return self._put(key, old, new)
 
     def _put(self, key: Key, old: Object | None, new: Object) -> list[Change]:
-        if old is not None:
-            self._remove(key, old)
+        if old is None or labels_of(old) != labels_of(new):
+            if old is not None:
+                self._remove(key, old)
+            for term in self._indexed_terms(labels_of(new)):
+                self._index.setdefault(term, set()).add(key)
         self._objects[key] = new
-        for term in self._terms(new):
-            self._index.setdefault(term, set()).add(key)
         if old is not None and _metadata(old).get("uid") != _metadata(new).get("uid"):
             return [Change(key, old, None, tombstone=True), Change(key, None, new)]
         return [Change(key, old, new)]
 
     def _remove(self, key: Key, old: Object) -> None:
         del self._objects[key]
-        for term in self._terms(old):
+        for term in self._indexed_terms(labels_of(old)):
             bucket = self._index[term]
             bucket.discard(key)
             if not bucket:
@@ -264,8 +268,9 @@ class ObjectStore:
         if self.resource_version and version > int(self.resource_version):
             self.resource_version = str(version)
 
-    def _terms(self, object_: Object) -> list[tuple[str, str]]:
-        labels = labels_of(object_)
+    def _indexed_terms(self, labels: Mapping[str, str]) -> list[tuple[str, str]]:
+        if self._indexed is None:
+            return list(labels.items())
         return [(label, labels[label]) for label in self._indexed if label in labels]
 
     def _sorted(self, keys: Iterable[Key], namespace: str | None) -> list[Object]:

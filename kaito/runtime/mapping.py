@@ -58,28 +58,78 @@ def keys_of(
     resource: Resource, old: Object | None, new: Object | None, caches: Mapping[Resource, ObjectStore]
 ) -> list[WorkspaceKey]:
     """The Workspaces to reconcile after a change from ``old`` to ``new``, sorted; either may be None."""
+    return _keys_of(resource, old, new, lambda node: _selecting(node, caches[WORKSPACES]))
+
+
+class KeysOf:
+    """The same for a driver that shows it every change, Workspaces' own among them.
+
+    It knows Workspaces by their match labels: to look at all of them for every node that joins would take
+    as many steps as there are Workspaces times nodes.
+    """
+
+    def __init__(self) -> None:
+        self._selecting: dict[_Term, dict[WorkspaceKey, Mapping[str, str]]] = {}
+
+    def __call__(
+        self,
+        resource: Resource,
+        old: Object | None,
+        new: Object | None,
+        caches: Mapping[Resource, ObjectStore],
+    ) -> list[WorkspaceKey]:
+        """As `keys_of`."""
+        if resource is WORKSPACES:
+            self._note(old, new)
+        return _keys_of(resource, old, new, self._selected_by)
+
+    def _note(self, old: Object | None, new: Object | None) -> None:
+        if old is not None:
+            term = _term(_match_labels(old))
+            self._selecting[term].pop(_key(old), None)
+            if not self._selecting[term]:
+                del self._selecting[term]
+        if new is not None:
+            wanted = _match_labels(new)
+            self._selecting.setdefault(_term(wanted), {})[_key(new)] = wanted
+
+    def _selected_by(self, node: Object) -> Iterable[WorkspaceKey]:
+        labels = labels_of(node).items()
+        for term in (None, *labels):
+            for key, wanted in self._selecting.get(term, {}).items():
+                if wanted.items() <= labels:
+                    yield key
+
+
+_Term = tuple[str, str] | None
+"""One of the labels that a Workspace wants of its nodes; None where it wants none."""
+
+_Selecting = Callable[[Object], Iterable[WorkspaceKey]]
+
+
+def _keys_of(
+    resource: Resource, old: Object | None, new: Object | None, selecting: _Selecting
+) -> list[WorkspaceKey]:
     seen = _SEEN.get(resource)
     if seen is not None and old is not None and new is not None and seen(old) == seen(new):
         return []
     objects = [object_ for object_ in (old, new) if object_ is not None]
-    return sorted({key for object_ in objects for key in _keys(resource, object_, caches)})
+    return sorted({key for object_ in objects for key in _keys(resource, object_, selecting)})
 
 
-def _keys(
-    resource: Resource, object_: Object, caches: Mapping[Resource, ObjectStore]
-) -> Iterable[WorkspaceKey]:
+def _keys(resource: Resource, object_: Object, selecting: _Selecting) -> Iterable[WorkspaceKey]:
     metadata = object_["metadata"]
     if resource is WORKSPACES:
-        return [WorkspaceKey(metadata["namespace"], metadata["name"])]
+        return [_key(object_)]
     if resource is PODS:
         name = labels_of(object_).get(NAME_LABEL)
         return [WorkspaceKey(metadata["namespace"], name)] if name else []
     if resource is NODES:
-        return _selecting(object_, caches[WORKSPACES])
+        return selecting(object_)
     key = key_by_labels(object_) if resource is MACHINES else key_by_owner(object_)
     # A foreign Service or workload that stands where ours should carries no owner; its name tells.
     if key is None and resource is not MACHINES:
-        key = WorkspaceKey(metadata["namespace"], metadata["name"])
+        key = _key(object_)
     return [key] if key else []
 
 
@@ -90,6 +140,18 @@ def _selecting(node: Object, workspaces: ObjectStore) -> Iterable[WorkspaceKey]:
     """
     labels = labels_of(node).items()
     for workspace in workspaces.objects():
-        selector = (workspace.get("resource") or {}).get("labelSelector") or {}
-        if (selector.get("matchLabels") or {}).items() <= labels:
-            yield WorkspaceKey(workspace["metadata"]["namespace"], workspace["metadata"]["name"])
+        if _match_labels(workspace).items() <= labels:
+            yield _key(workspace)
+
+
+def _match_labels(workspace: Object) -> Mapping[str, str]:
+    selector = (workspace.get("resource") or {}).get("labelSelector") or {}
+    return selector.get("matchLabels") or {}
+
+
+def _term(wanted: Mapping[str, str]) -> _Term:
+    return min(wanted.items(), default=None)
+
+
+def _key(object_: Object) -> WorkspaceKey:
+    return WorkspaceKey(object_["metadata"]["namespace"], object_["metadata"]["name"])

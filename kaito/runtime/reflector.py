@@ -10,6 +10,10 @@ what the server may yet accept is repeated from the last resourceVersion seen (a
 for a list without need); what it cannot accept any more leads to a list no older than that version, and
 only if the server cannot serve this either to a list of whatever it has; every repeat of a failure waits.
 
+Before a watch that failed is opened again, the server is asked for the resourceVersion that it has reached.
+One whose storage was set back to a backup accepts a watch from a version that it has yet to reach, says
+nothing until then, and so never tells what became of the versions before.
+
 The informer that comes with the `kubernetes` client keeps few of these duties: it lists without pages and
 through generated models, opens a watch that failed again at once and for ever, has no deadline by which it
 would notice a silent connection, and tells every object of a new list as changed.
@@ -43,6 +47,8 @@ PAGE_LIMIT = 500
 MIN_WATCH_SECONDS = 300
 """The server is asked to end a watch after this much to twice this much, drawn anew for each watch."""
 
+PROBE_LIMIT = 1
+
 SILENCE_SECONDS = 70.0
 """Bookmarks come about every 60 s; a stream silent for longer is taken for half-open."""
 
@@ -54,7 +60,10 @@ INTERNAL_ERROR_SECONDS = 60.0
 
 
 class List(msgspec.Struct, frozen=True):
-    """Request one page. ``limit`` 0 asks for everything in one; ``attempt`` tells equal requests apart."""
+    """Request one page. ``limit`` 0 asks for everything in one; ``attempt`` tells equal requests apart.
+
+    Of a page of ``limit`` 1 only the resourceVersion is wanted.
+    """
 
     resource_version: str
     limit: int
@@ -107,7 +116,8 @@ class Reflector:
         self._unpaged = False
         self._version_unavailable = False
         self._served_in_pages = False
-        # The watch under way.
+        # The watch under way, and whether the server's version is to be asked for before the next one.
+        self._probing = False
         self._started = 0.0
         self._heard = 0.0
         self._progressed = False
@@ -131,7 +141,7 @@ class Reflector:
             self._wait_until = None
         if self._request is None:
             self._attempt += 1
-            self._request = self._list_request() if self._listing else self._watch_request(now)
+            self._request = self._next_request(now)
         return self._request
 
     def next_wake(self) -> float | None:
@@ -139,6 +149,11 @@ class Reflector:
         if self._wait_until is not None:
             return self._wait_until
         return self._deadline() if isinstance(self._request, Watch) else None
+
+    def _next_request(self, now: float) -> List | Watch:
+        if self._listing:
+            return self._list_request()
+        return List("", PROBE_LIMIT, "", self._attempt) if self._probing else self._watch_request(now)
 
     def _list_request(self) -> List:
         if self._continue:
@@ -169,6 +184,9 @@ class Reflector:
             self._restart_list()
             self._back_off(now, error)
             return ()
+        if not self._listing:
+            self._take_probe(parse_resource_version(page.resource_version))
+            return ()
         if self._continue and page.resource_version != self._snapshot:
             self._restart_unpaged(now, ValueError(f"page of {page.resource_version} within {self._snapshot}"))
             return ()
@@ -179,6 +197,14 @@ class Reflector:
             self._served_in_pages |= not self.resource_version
             return ()
         return (self._complete_list(),)
+
+    def _take_probe(self, reached: int) -> None:
+        """Watch on from where we were, unless the server has yet to get there."""
+        self._probing = False
+        if reached < int(self.resource_version):
+            self.last_error = f"server at {reached}, which had been at {self.resource_version}"
+            self._restart_list()
+            self._version_unavailable = True
 
     def on_list_error(self, error: Exception, now: float) -> None:
         """Take the failure of a list; whatever is not final repeats the same page."""
@@ -201,7 +227,7 @@ class Reflector:
         rewound = bool(self.resource_version) and int(version) < int(self.resource_version)
         replaced = Replaced(tuple(self._items), version, rewound)
         self._restart_list()
-        self._listing = self._unpaged = self._version_unavailable = False
+        self._listing = self._probing = self._unpaged = self._version_unavailable = False
         self._silent_in_a_row = 0
         self._internal_errors_since = None
         self.resource_version = version
@@ -250,14 +276,14 @@ class Reflector:
         """Enforce the read deadline; True when the watch under way is silent and has to be closed.
 
         One silent watch is taken for a dead connection and opened again. After two in a row the kind is
-        listed, for a server whose storage was restored from a backup says nothing to a watch from a
-        resourceVersion that it has yet to reach.
+        listed, for something between us and the server may be swallowing what it says.
         """
         if not isinstance(self._request, Watch) or now < self._deadline():
             return False
         self._request = None
         self.silent_watches += 1
         self._silent_in_a_row += 1
+        self._probing = True
         self.last_error = f"watch silent for {now - self._heard:.0f} s"
         if self._silent_in_a_row > 1:
             self._restart_list()
@@ -283,6 +309,8 @@ class Reflector:
             return
         if error is None:
             error = ValueError(f"watch ended after {now - self._started:.3f} s without anything new")
+        # A server that throttles answers, so it is the one that we knew.
+        self._probing = not isinstance(error, Throttled)
         if not self._may_watch_again(now, error):
             self._restart_list()
             self._version_unavailable |= _is_too_large(error)

@@ -200,6 +200,9 @@ def _detect_reading(draft: Draft, outcome: MachineOutcome) -> None:
                 _record_vanishing(draft)
             elif state.phase is PoolPhase.CREATING:
                 _detect_creation(draft, pool)
+        case PoolPhase.LAUNCHED if state.is_abandoned and pool is None:
+            draft.record(ev.PoolDeletionRequested(at=draft.now, machine=state.name, pool=state.name))
+            _record_removal(draft)
         case PoolPhase.LEAVING:
             if pool is None:
                 _record_removal(draft)

@@ -172,6 +172,8 @@ def _capacity_end(state: Machine, limits: MachineLimits) -> datetime | None:
 
 def _poll(state: Machine, picture: MachinePicture, found: MachineObject | None, now: datetime) -> Plan:
     """The one read that is due, or when one will be, while an operation is under way."""
+    if state.is_abandoned:
+        return _look_rarely(picture, now)
     creating = state.phase is PoolPhase.CREATING and state.stage is Stage.LIVE
     if not creating and state.phase is not PoolPhase.LEAVING:
         return [], []
@@ -181,6 +183,12 @@ def _poll(state: Machine, picture: MachinePicture, found: MachineObject | None, 
         return [], [due]
     read = cmd.ReadOperation(url=state.operation) if state.operation else cmd.ReadPool()
     return [read], [poll_at(state.uid, now, limits)]
+
+
+def _look_rarely(picture: MachinePicture, now: datetime) -> Plan:
+    """At a pool that is somebody else's to delete."""
+    due = None if picture.polled_at is None else picture.polled_at + RECHECK
+    return ([], [due]) if due is not None and now < due else ([cmd.ReadPool()], [now + RECHECK])
 
 
 def _poll_due(state: Machine, picture: MachinePicture, limits: MachineLimits) -> datetime | None:

@@ -129,6 +129,12 @@ class Machine(msgspec.Struct, kw_only=True):
         return self.stage is Stage.GONE and self.phase is PoolPhase.NONE
 
     @property
+    def is_abandoned(self) -> bool:
+        """Whether the object vanished, its end asked for by nobody, and its pool had been created."""
+        unasked = self.stage is Stage.GONE and self.terminating_since is None
+        return unasked and self.phase is PoolPhase.LAUNCHED
+
+    @property
     def left(self) -> str:
         """What a termination waits for, for people to read."""
         if self.cleared:

@@ -53,6 +53,8 @@ def _decide_intents(draft: Draft, picture: MachinePicture) -> None:
 
 def _decide_pool(draft: Draft, picture: MachinePicture) -> None:
     state = draft.state
+    if state.is_abandoned:
+        return
     if state.stage is Stage.GONE or _is_drained(state, picture):
         draft.record(ev.PoolDeletionRequested(at=draft.now, machine=state.name, pool=state.name))
     elif state.drain_since is None:

@@ -15,12 +15,12 @@ from kaito.kube.client import KubeClient
 from kaito.runtime.ports import (
     PODDISRUPTIONBUDGETS,
     PODS,
+    ApiError,
     NotFound,
     Object,
     Page,
     Resource,
     Throttled,
-    Unavailable,
 )
 from simulator.storage import key_of
 from tests.e2e.mirror import Mirror
@@ -164,6 +164,9 @@ class PlayedApi:
             try:
                 self.writes += 1
                 return call()
-            except (Unavailable, Throttled):
+            except ApiError as error:
+                # An etcd that is killed shows as an internal error of the server in front of it.
+                if error.code < ApiError.code and not isinstance(error, Throttled):
+                    raise
                 self._stopping.wait(PAUSE_SECONDS)
         raise Stopped

@@ -61,6 +61,7 @@ class Proxy:
     Attributes:
         journal: Every request.
         rules: What is to happen to them.
+        listener: Told of every piece of a watch, just before it is passed on.
     """
 
     def __init__(self, name: str, upstream: Upstream) -> None:
@@ -68,6 +69,7 @@ class Proxy:
         self.upstream = upstream
         self.journal = Journal()
         self.rules = Rules()
+        self.listener: Callable[[Call, bytes], object] = lambda call, piece: None
         self.flowing = Event()
         """Cleared while watches are stalled."""
         self.flowing.set()
@@ -283,6 +285,7 @@ class _Connection:
             self._stand_still()
             if not received:
                 raise _Cut
+            self._proxy.listener(call, received)
             self._client.sendall(received)
             last = (last + received)[-len(LAST_CHUNK) :]
         self._end_call()

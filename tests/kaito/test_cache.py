@@ -315,11 +315,15 @@ LABELS = st.dictionaries(st.sampled_from(["app", "tier", "zone"]), st.sampled_fr
 STEPS = st.lists(st.tuples(st.sampled_from("abcd"), st.none() | LABELS), max_size=30)
 
 
+@pytest.mark.parametrize("indexed", [("app", "tier"), None], ids=["two labels", "all labels"])
 @given(steps=STEPS, query=LABELS, namespace=st.sampled_from([None, "default", "other"]))
 def test_index_answers_as_plain_search(
-    steps: list[tuple[str, dict[str, str] | None]], query: dict[str, str], namespace: str | None
+    indexed: tuple[str, ...] | None,
+    steps: list[tuple[str, dict[str, str] | None]],
+    query: dict[str, str],
+    namespace: str | None,
 ) -> None:
-    store = ObjectStore(indexed_labels=["app", "tier"])
+    store = ObjectStore(indexed_labels=indexed)
     store.apply(a_list(version=1))
 
     for version, (name, labels) in enumerate(steps, start=2):

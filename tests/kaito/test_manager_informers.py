@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator
 from functools import partial
@@ -108,6 +109,26 @@ def test_gone_leads_to_list_with_tombstones(bench: Bench, during: str) -> None:
     until(lambda: bench.names() == ["ws2"])
     assert bench.lists() == 2
     assert bench.seen == ["added ws1", "removed ws1", "added ws2"]
+
+
+def test_restored_backup_is_followed_and_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.create("ws1")
+    backup = copy.deepcopy(bench.cluster.cluster)
+    bench.start()
+    bench.create("ws2")
+    bench.cluster.delete(MACHINES, "ws1")
+    until(lambda: bench.names() == ["ws2"])
+
+    with bench.cluster.changed:
+        former, bench.cluster.cluster = bench.cluster.cluster, backup
+        for watch in former.watches(MACHINES):
+            watch.cut(error=Gone("too old"))
+        bench.cluster.changed.notify_all()
+
+    until(lambda: bench.names() == ["ws1"])
+    (line,) = [each for each in caplog.records if "went backwards" in each.message]
+    assert line.levelno == logging.WARNING
+    assert line.__dict__["kaito_fields"]["resource"] == "machines"
 
 
 def test_silent_watch_is_opened_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

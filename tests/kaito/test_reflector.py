@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from kaito.runtime import reflector as reflector_module
 from kaito.runtime.cache import Added, Change, Deleted, ObjectStore, Progressed, Replaced, Updated
 from kaito.runtime.ports import (
     ApiError,
@@ -72,9 +73,18 @@ def after_wait(reflector: Reflector, now: float) -> tuple[float, List | Watch]:
     action = reflector.next_action(now)
     assert isinstance(action, Wait)
     assert action.until > now
-    following = reflector.next_action(action.until)
+    following = past_probe(reflector, action.until)
     assert not isinstance(following, Wait)
     return action.until, following
+
+
+def past_probe(reflector: Reflector, now: float, version: int | None = None) -> List | Watch | Wait:
+    """What comes next once the server has said, if asked, which resourceVersion it has reached."""
+    action = reflector.next_action(now)
+    if isinstance(action, List) and action.limit == reflector_module.PROBE_LIMIT:
+        reached = int(reflector.resource_version) if version is None else version
+        reflector.on_list_page(a_page(an_object("any"), version=reached, continue_="more"), now)
+    return reflector.next_action(now)
 
 
 def requested(action: object) -> tuple[str, int, str]:
@@ -395,7 +405,7 @@ def test_minute_of_internal_errors_must_be_unbroken(sign: str) -> None:
         reflector.on_notifications([a_notification("ADDED", 11)], now + 50.0)
     else:
         reflector.on_watch_ended(now + 50.0, None if sign == "long watch" else Unavailable("away"))
-        reflector.next_action(now + 60.0)
+        past_probe(reflector, now + 60.0)
 
     reflector.on_watch_ended(now + 100.0, ApiError("internal"))
 
@@ -553,7 +563,7 @@ def test_silent_watch_is_noticed_within_seventy_seconds() -> None:
     assert reflector.on_tick(69.9) is False
     assert reflector.next_action(69.9) == first
     assert reflector.on_tick(70.0) is True
-    second = reflector.next_action(70.0)
+    second = past_probe(reflector, 70.0)
     assert isinstance(second, Watch)
     assert second != first
     assert second.resource_version == "10"
@@ -593,7 +603,7 @@ def test_bookmarks_keep_a_quiet_watch_alive() -> None:
 def test_second_silent_watch_leads_to_list() -> None:
     reflector = a_watching_reflector(version=10)
     reflector.on_tick(70.0)
-    reflector.next_action(70.0)
+    past_probe(reflector, 70.0)
 
     reflector.on_tick(140.0)
 
@@ -614,24 +624,24 @@ def test_list_forgives_silent_watches() -> None:
     reflector = a_watching_reflector(version=10)
     for now in (70.0, 140.0):
         reflector.on_tick(now)
-        reflector.next_action(now)
+        past_probe(reflector, now)
     reflector.on_list_page(a_page(version=10), 140.0)
     reflector.next_action(140.0)
 
     reflector.on_tick(210.0)
 
-    assert isinstance(reflector.next_action(210.0), Watch)
+    assert isinstance(past_probe(reflector, 210.0), Watch)
 
 
 def test_sign_of_life_forgives_a_silent_watch() -> None:
     reflector = a_watching_reflector(version=10)
     reflector.on_tick(70.0)
-    reflector.next_action(70.0)
+    past_probe(reflector, 70.0)
     reflector.on_notifications([a_notification("BOOKMARK", 10)], 80.0)
 
     reflector.on_tick(150.0)
 
-    assert isinstance(reflector.next_action(150.0), Watch)
+    assert isinstance(past_probe(reflector, 150.0), Watch)
 
 
 def test_tick_leaves_lists_and_waits_alone() -> None:
@@ -690,6 +700,34 @@ def test_expired_token_repeats_watch_without_list() -> None:
 
 
 # --- 13: comparing versions, and a storage restored from backup -------------------------------------
+
+
+@pytest.mark.parametrize("trouble", ["broken", "silent"])
+def test_server_that_fell_behind_is_listed_before_it_is_watched(trouble: str) -> None:
+    reflector = a_watching_reflector(version=100)
+    if trouble == "broken":
+        reflector.on_watch_ended(70.0, ConnectionResetError())
+    else:
+        reflector.on_tick(70.0)
+
+    action = past_probe(reflector, 80.0, version=60)
+
+    assert requested(action) == ("", 500, "")
+    (replaced,) = reflector.on_list_page(a_page(version=61), 80.0)
+    assert isinstance(replaced, Replaced)
+    assert replaced.rewound
+    assert reflector.rewinds == 1
+
+
+def test_server_is_asked_again_until_it_says_where_it_is() -> None:
+    reflector = a_watching_reflector(version=100)
+    reflector.on_watch_ended(0.0, Unavailable("away"))
+    probe = reflector.next_action(2.0)
+
+    reflector.on_list_error(Unavailable("away"), 2.0)
+
+    assert isinstance(reflector.next_action(2.0), Wait)
+    assert requested(reflector.next_action(10.0)) == requested(probe) == ("", 1, "")
 
 
 def test_versions_are_numbers_not_texts() -> None:

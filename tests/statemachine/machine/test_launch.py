@@ -26,9 +26,11 @@ from tests.statemachine.machine.builders import (
     STOCK_OUT,
     SUBMIT,
     a_bare_node,
+    a_deleting_picture,
     a_fault,
     a_launched_picture,
     a_picture,
+    a_pod,
     a_pool,
     accepted,
     an_answer,
@@ -554,6 +556,34 @@ def test_removed_finalizer_does_not_leak_the_pool() -> None:
     story.hears(read(None, cmd.DeletePool()), 61)
     assert (story.state.stage, story.state.is_over) == (Stage.GONE, True)
     assert story.sees(a_picture(machine=None), 62).wake_at is None
+
+
+def test_pool_of_a_vanished_machine_is_left_to_the_collector() -> None:
+    story = submitted()
+    story.hears(ended(), 258)
+    story.sees(a_launched_picture(), 258)
+
+    gone = story.sees(a_picture(machine=None), 300)
+
+    assert kinds(gone) == ["MachineVanished"]
+    assert asked(gone) == ["ReadPool"]
+    assert story.hears(read(a_pool()), 301).events == ()
+    later = story.sees(a_picture(machine=None, polled_at=at(301)), 302)
+    assert (later.commands, later.wake_at) == ((), at(601))
+    assert kinds(story.hears(read(None), 601)) == ["PoolDeletionRequested", "PoolRemoved"]
+    assert story.state.is_over
+
+
+def test_vanished_machine_whose_end_was_asked_for_takes_its_pool_along() -> None:
+    story = submitted()
+    story.hears(ended(), 258)
+    story.sees(a_launched_picture(), 258)
+    story.sees(a_deleting_picture(pods=(a_pod(),)), 300)
+
+    gone = story.sees(a_picture(machine=None), 301)
+
+    assert kinds(gone) == ["MachineVanished", "PoolDeletionRequested"]
+    assert asked(gone) == ["DeletePool"]
 
 
 def test_answer_to_a_submission_nobody_awaits_is_ignored() -> None:
