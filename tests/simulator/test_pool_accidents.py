@@ -70,7 +70,7 @@ def test_pool_without_a_machine_goes_within_the_collectors_bound() -> None:
     lab.cluster.patch(MACHINES, name, {"metadata": {"finalizers": []}})
     lab.cluster.delete(MACHINES, name)
 
-    lab.run(4 * MINUTE)
+    lab.run(8 * MINUTE)  # two rounds after the restart, and the deletion itself
 
     assert name not in lab.checker.pool_names()
 
