@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from kaito.runtime.ports import Conflict, KubeApi, Object, Resource
-from kaito.runtime.translation import is_deleting
+from kaito.runtime.ports import Conflict, Invalid, KubeApi, Object, Resource
 
-TRIES = 5
-"""How often a write is made before its reconcile is repeated; client-go's RetryOnConflict has as many."""
+_DECIDED_BY = ("uid", "generation", "deletionTimestamp")
+"""The life, the spec, and whether its end is asked for."""
 
 Change: TypeAlias = Callable[[Object], dict[str, Any]]
 """From an object as it stands to the patch of it."""
@@ -40,37 +39,34 @@ class Target:
     def patch(self, api: KubeApi, change: Change, subresource: str = "") -> None:
         """Merge into the object what ``change`` makes of it.
 
-        Others may write to other parts of it without a pause, and no cache keeps up with them. So a write
-        that met a newer object is made anew from that one, as long as what we decide by still stands there:
-        the same life with the same spec, and its deletion asked for or not, as before.
+        Others may write to other parts of it without a pause, and neither a cache nor a read keeps up with
+        twenty of them. So a write that met a newer object is made once more, of that one and bound to the
+        fields that it changes and is decided by, instead of to the resourceVersion of the whole.
 
         Raises:
-            Conflict: It has changed in what we decide by, or another object has its name.
+            Conflict: It has changed in what we decide by or write, or another object has its name.
         """
-        for _ in range(TRIES - 1):
-            try:
-                self._merge(api, change, subresource)
-            except Conflict:
-                if not self._catch_up(api):
-                    raise
-            else:
-                return
-        self._merge(api, change, subresource)
-
-    def _merge(self, api: KubeApi, change: Change, subresource: str) -> None:
         patch = change(self.object or {})
         metadata = patch.setdefault("metadata", {})
         metadata["uid"] = self.uid
         metadata["resourceVersion"] = self.metadata.get("resourceVersion", "")
-        self.object = api.patch(self.resource, self.name, patch, self.namespace, subresource=subresource)
+        try:
+            self.object = self._send(api, patch, subresource)
+        except Conflict:
+            found = api.get(self.resource, self.name, self.namespace)
+            if self.object is None or _decided_by(found) != _decided_by(self.object):
+                raise
+            self.object = self._send_bound(api, found, change(found), subresource)
 
-    def _catch_up(self, api: KubeApi) -> bool:
-        """Read it live; whether it still is what was decided on."""
-        found = api.get(self.resource, self.name, self.namespace)
-        if self.object is None or _decided_by(found) != _decided_by(self.object):
-            return False
-        self.object = found
-        return True
+    def _send_bound(self, api: KubeApi, found: Object, patch: Object, subresource: str) -> Object:
+        try:
+            return self._send(api, bound(found, patch), subresource)
+        except Invalid as refusal:
+            # So the server calls a test that failed.
+            raise Conflict(refusal.message) from refusal
+
+    def _send(self, api: KubeApi, patch: Object | list[Object], subresource: str) -> Object:
+        return api.patch(self.resource, self.name, patch, self.namespace, subresource=subresource)
 
     def hold(self, api: KubeApi, finalizer: str) -> None:
         """Put the finalizer behind those of others, unless it is there."""
@@ -83,9 +79,41 @@ class Target:
             self.patch(api, lambda found: _with_finalizers(_others(found, finalizer)))
 
 
-def _decided_by(found: Object) -> tuple[object, ...]:
+def bound(found: Object, patch: Object) -> list[Object]:
+    """A merge patch as a JSON patch that holds only where the same stands as was found.
+
+    Args:
+        patch: Fields of ``metadata`` or ``status``.
+    """
     metadata = found["metadata"]
-    return metadata.get("uid"), metadata.get("generation"), is_deleting(found)
+    operations = [_test(f"/metadata/{field}", metadata.get(field)) for field in _DECIDED_BY]
+    for section, fields in patch.items():
+        present = found.get(section)
+        if present is None:
+            kept = {field: value for field, value in fields.items() if value is not None}
+            operations += [_test(f"/{section}", None), _put(f"/{section}", kept)]
+            continue
+        for field, value in fields.items():
+            path = f"/{section}/{field}"
+            operations.append(_test(path, present.get(field)))
+            if value is not None:
+                operations.append(_put(path, value))
+            elif field in present:
+                operations.append({"op": "remove", "path": path})
+    return operations
+
+
+def _test(path: str, value: Any) -> Object:
+    """A field that is absent is as good as null."""
+    return {"op": "test", "path": path, "value": value}
+
+
+def _put(path: str, value: Any) -> Object:
+    return {"op": "add", "path": path, "value": value}
+
+
+def _decided_by(found: Object) -> list[object]:
+    return [found["metadata"].get(field) for field in _DECIDED_BY]
 
 
 def _finalizers(found: Object) -> list[str]:

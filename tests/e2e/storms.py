@@ -49,6 +49,11 @@ class Storm:
     def writes(self) -> int:
         return sum(self.written.values())
 
+    @property
+    def is_blowing(self) -> bool:
+        """Whether each of them has written."""
+        return all(self.written.values())
+
     def is_whole(self, found: Object) -> bool:
         """Whether every writer's last number stands there, as annotation and as label."""
         metadata = found["metadata"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from kaito.runtime.ports import MACHINES, Conflict, Object, Resource
-from kaito.runtime.targets import TRIES, Target
+from kaito.runtime.targets import Target
 from simulator.cluster import Cluster
 from simulator.engine import Engine
 from simulator.replication import START
@@ -76,26 +77,43 @@ def test_write_to_another_life_conflicts() -> None:
     assert "finalizers" not in cluster.get(MACHINES, NAME)["metadata"]
 
 
-def test_endless_conflicts_are_given_up() -> None:
-    cluster = Refusing()
-    target = target_of(cluster.cluster)
+def test_write_survives_whoever_is_always_faster() -> None:
+    busy = Busy(lambda count: {"metadata": {"labels": {"count": str(count)}}})
+    target = target_of(busy.cluster)
 
-    with pytest.raises(Conflict):
-        target.hold(cluster, OURS)  # type: ignore[arg-type]
+    target.hold(busy, OURS)  # type: ignore[arg-type]
+    target.patch(busy, lambda found: {"status": {"nodeName": "n", "providerID": None}}, "status")  # type: ignore[arg-type]
+    target.release(busy, OURS)  # type: ignore[arg-type]
 
-    assert cluster.patches == TRIES
+    found = busy.cluster.get(MACHINES, NAME)
+    assert found["status"] == {"nodeName": "n"}
+    assert not found["metadata"].get("finalizers")
+    assert found["metadata"]["labels"] == {"count": str(busy.patches)}
+    assert busy.patches >= 4
 
 
-class Refusing:
-    """Somebody was always faster."""
+def test_same_field_of_others_is_not_overwritten() -> None:
+    busy = Busy(lambda count: {"metadata": {"finalizers": [f"{THEIRS}-{count}"]}})
+    target = target_of(busy.cluster)
 
-    def __init__(self) -> None:
+    with pytest.raises(Conflict, match="test failed"):
+        target.hold(busy, OURS)  # type: ignore[arg-type]
+
+    assert busy.cluster.get(MACHINES, NAME)["metadata"]["finalizers"] == [f"{THEIRS}-2"]
+
+
+class Busy:
+    """Somebody writes just before each of our patches."""
+
+    def __init__(self, write: Callable[[int], Object]) -> None:
         self.cluster = a_cluster()
         self.patches = 0
+        self._write = write
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         return self.cluster.get(resource, name, namespace)
 
     def patch(self, *arguments: Any, **options: Any) -> Object:
         self.patches += 1
-        raise Conflict("somebody was faster")
+        self.cluster.patch(MACHINES, NAME, self._write(self.patches))
+        return self.cluster.patch(*arguments, **options)
