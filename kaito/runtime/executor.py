@@ -104,13 +104,16 @@ class Executor:
             _condition_json(kind, condition, command.observed_generation)
             for kind, condition in command.conditions.items()
         ]
-        others = [
-            dict(found)
-            for kind, found in translation.conditions_of(target.object or {}).items()
-            if kind not in translation.OWN_CONDITIONS
-        ]
-        status = {"conditions": ours + others, "workerNodes": list(command.worker_nodes)}
-        target.patch(self._api, {"status": status}, "status")
+
+        def change(found: Object) -> Object:
+            others = [
+                dict(condition)
+                for kind, condition in translation.conditions_of(found).items()
+                if kind not in translation.OWN_CONDITIONS
+            ]
+            return {"status": {"conditions": ours + others, "workerNodes": list(command.worker_nodes)}}
+
+        target.patch(self._api, change, "status")
 
     def _remove_finalizer(self, command: cmd.RemoveFinalizer, target: WorkspaceTarget) -> CommandOutcome:
         found = self._api.list(MACHINES, label_selector=_selector(machine_labels(target.key)))

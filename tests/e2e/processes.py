@@ -92,9 +92,11 @@ class KaitoProcess:
 
     def kill(self) -> None:
         """SIGKILL, also to one that is frozen; nothing if it has ended."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        # Of this one alone: another thread may see that it has ended, and start it anew, before we are done.
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
 
     def restart(self) -> None:
         """Kill it and start it again."""

@@ -92,17 +92,20 @@ class MachineExecutor:
     # --- the Machine --------------------------------------------------------------------------------
 
     def _write_status(self, command: cmd.WriteStatus, target: Target) -> None:
-        status = (target.object or {}).get("status") or {}
-        others = [dict(c) for c in status.get("conditions") or () if c.get("type") not in command.conditions]
-        ours = [condition_json(kind, condition) for kind, condition in command.conditions.items()]
-        patch = {
-            "conditions": sorted(ours + others, key=lambda condition: str(condition.get("type"))),
+        def change(found: Object) -> Object:
+            present = (found.get("status") or {}).get("conditions") or ()
+            others = [dict(c) for c in present if c.get("type") not in command.conditions]
+            ours = [condition_json(kind, condition) for kind, condition in command.conditions.items()]
+            conditions = sorted(ours + others, key=lambda condition: str(condition.get("type")))
+            return {"status": {**known, "conditions": conditions}}
+
+        known = {
             "nodeName": command.node or None,
             "providerID": command.provider_id or None,
             "capacity": _resources(command.capacity),
             "allocatable": _resources(command.allocatable),
         }
-        target.patch(self._api, {"status": patch}, "status")
+        target.patch(self._api, change, "status")
 
     def _remove_finalizer(self, command: cmd.RemoveFinalizer, target: Target) -> MachineOutcome:
         found = self._find_pool(target.name)
