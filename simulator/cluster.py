@@ -17,6 +17,7 @@ from typing import Any
 from kaito.runtime.ports import (
     PODDISRUPTIONBUDGETS,
     PODS,
+    ApiError,
     BadRequest,
     Gone,
     KubeApi,
@@ -176,6 +177,8 @@ class Cluster(KubeApi):
         now = writing.timestamp(self._now())
         new = writing.created(kind, body, meta, uid=self._identifiers.peek(), now=now)
         self._check(kind, "CREATE", new, None)
+        if meta.resource_version:
+            raise ApiError("resourceVersion should not be set on objects to be created")
         key = key_of(meta.namespace, meta.name)
         if (existing := self._storage.get(resource, key)) is not None:
             deleting = "deletionTimestamp" in existing["metadata"]
@@ -205,8 +208,16 @@ class Cluster(KubeApi):
         *,
         subresource: str = "",
         dry_run: bool = False,
+        content_type: str = "",
     ) -> Object:
+        """Merge and JSON patches, by their form.
+
+        Args:
+            content_type: What the request says it is instead; no other type is taken.
+        """
         kind = self._kind(resource, subresource)
+        if content_type:
+            raise refusals.unsupported_patch()
         current = self._current(kind, name, namespace)
         if isinstance(patch, Mapping):
             patched = merge_patch(current, copied(dict(patch)))

@@ -31,6 +31,10 @@ class RequestTooLarge(BadRequest):
     code, reason = 413, "RequestEntityTooLarge"
 
 
+class UnsupportedMediaType(BadRequest):
+    code, reason = 415, "UnsupportedMediaType"
+
+
 def qualified(resource: Resource, noun: str = "") -> str:
     """``workspaces.kaito.sh``, or ``pods`` for the core group; ``noun`` replaces the plural."""
     noun = noun or resource.plural
@@ -91,6 +95,13 @@ def invalid(resource: Resource, name: str, causes: Sequence[str]) -> Invalid:
     """One 422 for all causes; each is ``path: Kind of error: …``."""
     listed = causes[0] if len(causes) == 1 else f"[{', '.join(causes)}]"
     return Invalid(f'{qualified(resource, resource.kind)} "{name}" is invalid: {listed}')
+
+
+def unsupported_patch() -> UnsupportedMediaType:
+    taken = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+    return UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {taken}"
+    )
 
 
 def cannot_be_handled(resource: Resource, why: str) -> BadRequest:

@@ -195,9 +195,14 @@ def _field_terms(kind: Kind, text: str) -> Iterator[tuple[tuple[str, ...], str, 
         if found is None:
             raise ValueError(f"invalid selector: '{term}'; can't understand '{term}'")
         path, operator, value = found.groups()
-        if path not in ("metadata.name", "metadata.namespace", *kind.fields):
+        if path not in _fields_of(kind):
             raise ValueError(f"field label not supported: {path}")
         yield tuple(path.split(".")), value, operator != "!="
+
+
+def _fields_of(kind: Kind) -> tuple[str, ...]:
+    common = ("metadata.name", "metadata.namespace") if kind.resource.namespaced else ("metadata.name",)
+    return (*common, *kind.fields)
 
 
 def _field(obj: Object, path: tuple[str, ...]) -> str:

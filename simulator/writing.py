@@ -53,8 +53,6 @@ def typed(kind: Kind, body: object) -> Object:
 
 def created(kind: Kind, body: Object, meta: ObjectMeta, *, uid: str, now: str) -> Object:
     """A new object, complete but for its resourceVersion."""
-    if meta.resource_version:
-        raise BadRequest("resourceVersion should not be set on objects to be created")
     _refuse(kind, meta, [*name_causes(kind, meta), *content_causes(meta, None)])
     meta.uid = uid
     meta.creation_timestamp = now
