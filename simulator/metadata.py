@@ -71,9 +71,10 @@ def write(meta: ObjectMeta) -> Object:
 def name_causes(kind: Kind, meta: ObjectMeta) -> Iterator[str]:
     if not meta.name:
         yield "metadata.name: Required value: name or generateName is required"
-    elif complaint := kind.name_rule(meta.name):
-        yield f'metadata.name: Invalid value: "{meta.name}": {complaint}'
-    if meta.namespace and (complaint := names.label(meta.namespace)):
+    else:
+        for complaint in kind.name_rule(meta.name):
+            yield f'metadata.name: Invalid value: "{meta.name}": {complaint}'
+    for complaint in names.label(meta.namespace) if meta.namespace else ():
         yield f'metadata.namespace: Invalid value: "{meta.namespace}": {complaint}'
 
 
@@ -96,15 +97,15 @@ def content_causes(meta: ObjectMeta, old: ObjectMeta | None) -> Iterator[str]:
 
 def _label_causes(labels: dict[str, str]) -> Iterator[str]:
     for key, value in labels.items():
-        if complaint := names.label_key(key):
+        for complaint in names.label_key(key):
             yield f'metadata.labels: Invalid value: "{key}": {complaint}'
-        if complaint := names.label_value(value):
+        for complaint in names.label_value(value):
             yield f'metadata.labels: Invalid value: "{value}": {complaint}'
 
 
 def _annotation_causes(annotations: dict[str, str]) -> Iterator[str]:
     for key in annotations:
-        if complaint := names.label_key(key.lower()):
+        for complaint in names.label_key(key.lower()):
             yield f'metadata.annotations: Invalid value: "{key}": {complaint}'
     size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
     if size > ANNOTATIONS_BYTES:
@@ -113,11 +114,12 @@ def _annotation_causes(annotations: dict[str, str]) -> Iterator[str]:
 
 def _finalizer_causes(finalizers: list[str]) -> Iterator[str]:
     for finalizer in finalizers:
-        if complaint := names.label_key(finalizer):
+        for complaint in names.label_key(finalizer):
             yield f'metadata.finalizers: Invalid value: "{finalizer}": {complaint}'
     if FOREGROUND in finalizers and ORPHAN in finalizers:
         both = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
-        yield f"metadata.finalizers: Invalid value: {msgspec.json.encode(finalizers).decode()}: {both}"
+        found = ", ".join(f'"{finalizer}"' for finalizer in finalizers)
+        yield f"metadata.finalizers: Invalid value: []string{{{found}}}: {both}"
 
 
 def _new_finalizer_causes(new: list[str], old: list[str]) -> Iterator[str]:
@@ -131,14 +133,14 @@ def _new_finalizer_causes(new: list[str], old: list[str]) -> Iterator[str]:
 
 def _owner_causes(owners: list[OwnerReference]) -> Iterator[str]:
     for owner in owners:
-        for field, value in (
-            ("apiVersion", owner.api_version),
-            ("kind", owner.kind),
-            ("name", owner.name),
-            ("uid", owner.uid),
+        for field, noun, value in (
+            ("apiVersion", "version", owner.api_version),
+            ("kind", "kind", owner.kind),
+            ("name", "name", owner.name),
+            ("uid", "uid", owner.uid),
         ):
             if not value:
-                yield f'metadata.ownerReferences.{field}: Invalid value: "": must not be empty'
+                yield f'metadata.ownerReferences.{field}: Invalid value: "": {noun} must not be empty'
         if owner.kind == "Event" and owner.api_version in ("v1", "events.k8s.io/v1"):
             yield f"metadata.ownerReferences: Invalid value: {owner.name}: is disallowed from being an owner"
     controllers = [owner.name for owner in owners if owner.controller]

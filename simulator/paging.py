@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 
 import msgspec
 
-from kaito.runtime.ports import BadRequest, Invalid, Object, Page
+from kaito.runtime.ports import ApiError, BadRequest, Object, Page
 from simulator.selectors import Selection
 
 
@@ -25,7 +25,10 @@ class Token(msgspec.Struct, frozen=True):
 def read_version(text: str) -> int:
     """A resourceVersion of a request; empty reads as 0, which means any."""
     if text and not (text.isascii() and text.isdigit()):
-        raise Invalid(f'resourceVersion: Invalid value: "{text}": expected a decimal number')
+        # Later servers say 400 or 422; this one holds it for a fault of its own.
+        raise ApiError(
+            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
     return int(text or 0)
 
 

@@ -14,16 +14,31 @@ MAX_OPERATIONS = 10_000
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """``target`` with ``patch`` merged in; null deletes, anything but an object replaces."""
+    """``target`` with ``patch`` merged in; null deletes, anything but an object replaces.
+
+    Beyond the RFC, and as the real server's library does it, what is new or replaces something else than an
+    object loses its nulls, also those below lists.
+    """
+    if not isinstance(target, dict):
+        return _without_nulls(patch)
     if not isinstance(patch, dict):
         return patch
-    merged = dict(target) if isinstance(target, dict) else {}
+    merged = dict(target)
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
+
+
+def _without_nulls(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+        case list():
+            return [_without_nulls(each) for each in value if each is not None]
+    return value
 
 
 def json_patch(target: Object, operations: Sequence[Any]) -> Object:
@@ -175,7 +190,7 @@ def _missing(path: tuple[str, ...]) -> Invalid:
 
 
 def _refusal(why: str) -> Invalid:
-    return Invalid(f"the server rejected our request due to an error in our request: {why}")
+    return Invalid("the server rejected our request due to an error in our request", causes=[why])
 
 
 def _text(path: tuple[str, ...]) -> str:

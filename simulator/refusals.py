@@ -6,6 +6,7 @@ Clients and people match on these texts, so each is spelled as kube-apiserver sp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from kaito.runtime.ports import (
     AlreadyExists,
@@ -68,6 +69,14 @@ def uid_mismatch(resource: Resource, name: str, wanted: str, found: str) -> Conf
     return conflict(resource, name, why)
 
 
+def uid_missing(resource: Resource, key: str, name: str, wanted: str) -> Conflict:
+    """A PUT names the UID of an object that is gone: not a 404, for the client means that one and no other."""
+    path = f"/{resource.group}/{resource.plural}/{key}" if resource.group else f"/{resource.plural}/{key}"
+    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: "
+    storage = f"StorageError: invalid object, Code: 4, Key: {path}, ResourceVersion: 0, AdditionalErrorMsg: "
+    return conflict(resource, name, storage + why)
+
+
 def delete_uid_mismatch(resource: Resource, name: str, wanted: str, found: str) -> Conflict:
     return _delete_conflict(
         resource,
@@ -104,10 +113,33 @@ def unsupported_patch() -> UnsupportedMediaType:
     )
 
 
+def unconditional_update(resource: Resource, name: str) -> Invalid:
+    # The real server names the plural here, not the kind.
+    why = "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
+    return Invalid(f'{qualified(resource)} "{name}" is invalid: {why}')
+
+
 def cannot_be_handled(resource: Resource, why: str) -> BadRequest:
     return BadRequest(
         f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
     )
+
+
+def another_type(resource: Resource, api_version: Any, kind: Any, *, custom: bool, name: str) -> ApiError:
+    """The body is of another apiVersion or kind than its address; custom kinds have a handler of their own."""
+    if not custom:
+        version = str(api_version).rpartition("/")[2]
+        return BadRequest(
+            f'{kind} in version "{version}" cannot be handled as a {resource.kind}: '
+            f'no kind "{kind}" is registered for version "{api_version}"'
+        )
+    if api_version != resource.api_version:
+        return BadRequest(
+            f"the API version in the data ({api_version}) does not match "
+            f"the expected API version ({resource.api_version})"
+        )
+    noun = qualified(resource, str(kind))
+    return Invalid(f'{noun} "{name}" is invalid: kind: Invalid value: "{kind}": must be {resource.kind}')
 
 
 def too_old(wanted: int, oldest: int) -> Gone:

@@ -44,16 +44,12 @@ def typed(kind: Kind, body: object) -> Object:
         raise refusals.cannot_be_handled(resource, f"expected an object, found {type(body).__name__}")
     found = body.get("apiVersion", resource.api_version), body.get("kind", resource.kind)
     if found != (resource.api_version, resource.kind):
-        raise BadRequest(
-            f"the object provided is a {found[0]} {found[1]}, "
-            f"expected a {resource.api_version} {resource.kind}"
-        )
+        raise refusals.another_type(resource, *found, custom=kind.custom, name=_name_in(body))
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, **body}
 
 
 def created(kind: Kind, body: Object, meta: ObjectMeta, *, uid: str, now: str) -> Object:
     """A new object, complete but for its resourceVersion."""
-    _refuse(kind, meta, [*name_causes(kind, meta), *content_causes(meta, None)])
     meta.uid = uid
     meta.creation_timestamp = now
     meta.deletion_timestamp = ""
@@ -67,11 +63,6 @@ def created(kind: Kind, body: Object, meta: ObjectMeta, *, uid: str, now: str) -
 def updated(kind: Kind, body: Object, meta: ObjectMeta, current: Object) -> Object:
     """The current object with the body's content and labels; its status stays, the server's fields stay."""
     old = read(kind, current)
-    causes = list(content_causes(meta, old))
-    if meta.deletion_timestamp and not old.deletion_timestamp:
-        value = meta.deletion_timestamp
-        causes.append(f'metadata.deletionTimestamp: Invalid value: "{value}": field is immutable')
-    _refuse(kind, meta, causes)
     for field in (
         "namespace",
         "uid",
@@ -83,7 +74,10 @@ def updated(kind: Kind, body: Object, meta: ObjectMeta, current: Object) -> Obje
         setattr(meta, field, getattr(old, field))
     content = kind.schema.default(kind.schema.prune(body))
     meta.generation = old.generation
-    if kind.generation and not _same_content(kind, content, current):
+    if kind.generation and not (
+        _same_content(kind, content, current)
+        and (not kind.annotations_count or meta.annotations == old.annotations)
+    ):
         meta.generation += 1
     return _assembled(content, meta, current.get("status"), kind.status)
 
@@ -120,15 +114,32 @@ def check_preconditions(kind: Kind, meta: ObjectMeta, current: Object) -> None:
         raise refusals.uid_mismatch(resource, name, meta.uid, standing["uid"])
     if meta.resource_version in ("", "0"):
         if kind.custom:
-            why = "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
-            raise refusals.invalid(resource, name, [why])
+            raise refusals.unconditional_update(resource, name)
     elif meta.resource_version != standing["resourceVersion"]:
         raise refusals.modified(resource, name)
 
 
-def _refuse(kind: Kind, meta: ObjectMeta, causes: list[str]) -> None:
-    if causes:
-        raise refusals.invalid(kind.resource, meta.name, causes)
+def creation_causes(kind: Kind, meta: ObjectMeta) -> list[str]:
+    """What is wrong with the metadata of a new object."""
+    return [*name_causes(kind, meta), *content_causes(meta, None)]
+
+
+def update_causes(kind: Kind, meta: ObjectMeta, current: Object) -> list[str]:
+    """What may not become of the metadata; asked before `updated` restores what is the server's."""
+    old = read(kind, current)
+    causes = list(content_causes(meta, old))
+    if meta.deletion_timestamp and not old.deletion_timestamp:
+        value = meta.deletion_timestamp
+        causes.append(f'metadata.deletionTimestamp: Invalid value: "{value}": field is immutable')
+    if (grace := meta.deletion_grace_period_seconds) not in (None, old.deletion_grace_period_seconds):
+        causes.append(f"metadata.deletionGracePeriodSeconds: Invalid value: {grace}: field is immutable")
+    return causes
+
+
+def _name_in(body: Object) -> str:
+    metadata = body.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _initial_status(kind: Kind, body: Object) -> object:

@@ -41,7 +41,7 @@ VALID: dict[str, tuple[Object, ...]] = {
         _workspace(count=2, instanceType="Standard_NC24s_v3"),
         _workspace({"name": "falcon-40b", "accessMode": "private", "unknown": 1}, count=2.0, unknown={"a": 1}),
         _workspace({"name": "falcon-40b", "accessMode": None}, preferredNodes=["n1"], count=None),
-        {**_workspace(), "inference": {"template": {"spec": {"any": ["thing", {"b": None}]}}}, "other": True},
+        {**_workspace(), "inference": {"template": {"spec": {"any": ["thing", None, {"b": None}]}}}, "other": True},
     ),
     "Machine": (
         {"spec": {"resources": {"requests": {"storage": "100Gi"}}}},
@@ -61,7 +61,7 @@ VALID: dict[str, tuple[Object, ...]] = {
     ),
     "Service": (
         {"spec": {"clusterIP": "None", "selector": {"app": "falcon"}, "ports": [{"port": 80}]}},
-        {"spec": {"clusterIP": "None", "selector": {"app": "falcon"}, "ports": [{"port": 81}]}},
+        {"spec": {"clusterIP": "None", "selector": {"app": "eagle"}, "ports": [{"port": 80}]}},
     ),
     "Deployment": (
         {"spec": {"replicas": 1, "selector": SELECTOR, "template": _template()}},

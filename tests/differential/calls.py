@@ -7,7 +7,7 @@ Strings that begin with ``@`` stand for what only a server can say, so each serv
 - ``@version:-1`` the last one told of any object,
 - ``@name:a`` the name of an object of the cluster in this program, ``@namespace`` the program's namespace.
 
-What was never told is a UID that nobody has, or version 1, which is always a stale one.
+What was never told is a UID that nobody has, version 1, which is always a stale one, or no version at all.
 """
 
 from __future__ import annotations

@@ -27,7 +27,11 @@ _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 _VERSIONS = re.compile(r"(?<=version: )\d+|(?<=current: )\d+|\(\d+\)")
 """In messages, which quote both those of requests and those of the server."""
 
-_CAUSES = re.compile(r", (?=[A-Za-z.\[\]0-9]+: [A-Z][a-z]+[a-z ]*: )")
+_GENERATED = re.compile(r"(?<=g-)[bcdfghjklmnpqrstvwxz2456789]{5}\b")
+
+_CAUSES = re.compile(
+    r", (?=[A-Za-z.\[\]0-9]+: (?:Invalid value|Required value|Unsupported value|Forbidden|Too long)(?:: |[,\]]|$))"
+)
 """Between the causes of a 422, which the real server tells in the random order of its maps."""
 
 
@@ -189,7 +193,8 @@ def _outcome(answer: Answer | None) -> str:
 
 
 def _message(text: str) -> str:
-    for pattern, word in ((_UID, "<uid>"), (_VERSIONS, "<version>"), (_TIME, "<time>")):
+    tokens = (_UID, "<uid>"), (_VERSIONS, "<version>"), (_TIME, "<time>"), (_GENERATED, "<drawn>")
+    for pattern, word in tokens:
         text = pattern.sub(word, text)
     head, several, causes = text.partition(" is invalid: [")
     if not several:

@@ -149,7 +149,8 @@ class Run:
         name = self._name(call.kind, call.name)
         answers = self._known.get((call.kind, call.name), [])
         # A program may ask for more answers than there were.
-        base = answers[max(call.base, -len(answers))] if answers else {"metadata": {"name": name}}
+        unknown = {**VALID[call.kind][0], "metadata": {"name": name}}
+        base = answers[max(call.base, -len(answers))] if answers else unknown
         body = typed(call, overlaid(base, self._resolved(call.changes)))
         if call.resource.namespaced:
             body["metadata"].setdefault("namespace", self.namespace)
@@ -275,7 +276,7 @@ class Run:
             case ["name", name]:
                 return f"{self.namespace}-{name}"
             case ["version", back]:
-                return self._versions[int(back)] if -int(back) <= len(self._versions) else "1"
+                return self._versions[int(back)] if -int(back) <= len(self._versions) else ""
             case ["version", object_, back]:
                 told = self._of(object_)
                 return str(told[int(back)]["metadata"]["resourceVersion"]) if -int(back) <= len(told) else "1"

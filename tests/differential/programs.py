@@ -26,6 +26,9 @@ SHORTEST, LONGEST = 3, 14
 
 NAMES = ("a", "b", "c")
 KINDS = ("Workspace", "Workspace", "Workspace", "Machine", "Machine", *(kind for kind in RESOURCES if kind not in CUSTOM))
+GENERATIONS = (*CUSTOM, "Deployment", "StatefulSet")
+"""The kinds whose generation the server counts; of others it keeps what a client says."""
+
 LABELS = st.dictionaries(st.sampled_from(["app", "tier"]), st.sampled_from(["x", "y", "gpu", ""]), max_size=2)
 ODD_LABELS = st.sampled_from([{"app": "-x"}, {"a b": "x"}, {"/app": "x"}, {"app": "x" * 64}, {"app": 1}])
 ANNOTATIONS = st.dictionaries(st.sampled_from(["note", "kaito.sh/Note"]), st.sampled_from(["1", ""]), max_size=1)
@@ -77,6 +80,7 @@ def owners(kind: str) -> st.SearchStrategy[list[Any]]:
 @st.composite
 def metadata_changes(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     """What a client may write into metadata, seldom nonsense."""
+    generation = [{"generation": 7}] if kind in GENERATIONS else []
     fields = draw(st.lists(st.sampled_from(["labels", "annotations", "finalizers", "owners", "odd"]), max_size=2, unique=True))
     metadata: dict[str, Any] = {}
     if "labels" in fields:
@@ -91,7 +95,7 @@ def metadata_changes(draw: st.DrawFn, kind: str) -> dict[str, Any]:
         metadata |= draw(
             st.sampled_from(
                 [
-                    {"generation": 7},
+                    *generation,
                     {"deletionTimestamp": "2024-04-05T18:29:58Z"},
                     {"creationTimestamp": "2024-04-05T18:29:58Z"},
                     {"deletionGracePeriodSeconds": 5},
@@ -133,7 +137,8 @@ def creates(draw: st.DrawFn, kind: str) -> Create:
     body = {**draw(contents(kind)), "metadata": metadata}
     if draw(rare((True,), False)):
         body["status"] = draw(statuses(kind))
-    body |= draw(rare(({"kind": "Secret"}, {"apiVersion": "v2"}), {}))
+    if "generateName" not in metadata:
+        body |= draw(rare(({"kind": "Secret"}, {"apiVersion": "v2"}), {}))
     return Create(kind=kind, body=body, dry_run=draw(DRY))
 
 
@@ -149,7 +154,8 @@ def changes(draw: st.DrawFn, kind: str, subresource: str) -> dict[str, Any]:
         found |= draw(changed_content(kind))
     if subresource or draw(rare((True,), False)):
         found["status"] = draw(statuses(kind))
-    if draw(st.booleans()):
+    # Each built-in kind has a rule of its own for metadata that comes with a status.
+    if (kind in CUSTOM or not subresource) and draw(st.booleans()):
         found["metadata"] = draw(metadata_changes(kind))
     return found
 
@@ -165,7 +171,7 @@ def replacements(draw: st.DrawFn, kind: str) -> Replace:
         kind=kind,
         name=draw(names()),
         changes=found,
-        base=draw(st.sampled_from([-1, -1, -1, -2, -3])),
+        base=-1 if subresource and kind not in CUSTOM else draw(st.sampled_from([-1, -1, -1, -2, -3])),
         subresource=subresource,
         dry_run=draw(DRY),
     )
@@ -184,7 +190,7 @@ def merge_patches(draw: st.DrawFn, kind: str) -> Patch:
             {"metadata": {"annotations": {"note": None}}},
         ]
     )
-    if draw(st.booleans()):
+    if (kind in CUSTOM or not subresource) and draw(st.booleans()):
         patch |= draw(nulls)
     return Patch(kind=kind, name=draw(names()), patch=patch, subresource=subresource, dry_run=draw(DRY))
 
@@ -226,17 +232,21 @@ def json_patches(draw: st.DrawFn, kind: str) -> Patch:
         name=draw(names()),
         patch=found,
         form="json",
-        subresource=draw(st.sampled_from(["", "", "", "status"])),
+        subresource=draw(st.sampled_from(["", "", "", "status"])) if kind in CUSTOM else "",
         dry_run=draw(DRY),
     )
 
 
 def odd_patches(kind: str) -> st.SearchStrategy[Patch]:
     """Of types the virtual server does not take: dry, so that both go on from the same objects."""
-    labelled = {"apiVersion": RESOURCES[kind].api_version, "kind": kind, "metadata": {"labels": {"app": "x"}}}
+    labelled = {
+        "apiVersion": RESOURCES[kind].api_version,
+        "kind": kind,
+        "metadata": {"name": addressed(kind, "a"), "labels": {"app": "x"}},
+    }
     forms = st.sampled_from(["strategic", "apply", "application/json"])
     return st.builds(
-        Patch, kind=st.just(kind), name=names(), patch=st.just(labelled), form=forms, dry_run=st.just(True)
+        Patch, kind=st.just(kind), name=st.just("a"), patch=st.just(labelled), form=forms, dry_run=st.just(True)
     )
 
 
@@ -266,6 +276,9 @@ def lists(kind: str) -> st.SearchStrategy[List]:
 
 def watches(kind: str) -> st.SearchStrategy[Watch]:
     versions = st.sampled_from(["", "0", "@version:-1", "@version:-2", "@version:-4", "1", "x"])
+    if kind not in CUSTOM:
+        # What the real server still remembers of built-in kinds depends on its age.
+        versions = versions.filter(lambda version: version != "1")
     labels = st.sampled_from(tuple(WATCHED_LABELS))
     return st.builds(Watch, kind=st.just(kind), labels=labels, version=versions)
 
