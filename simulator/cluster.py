@@ -100,7 +100,7 @@ class Cluster(KubeApi):
                 raise BadRequest("specifying resource version is not allowed when using continue")
             token = paging.read_token(continue_)
             start, revision = token.start, token.rv
-        elif (asked := self._revision(resource_version)) and limit:
+        elif (asked := self._revision(resource_version, exact=bool(limit))) and limit:
             revision = asked
         try:
             objects = self._storage.snapshot(resource, revision)
@@ -175,6 +175,7 @@ class Cluster(KubeApi):
         if not meta.name and meta.generate_name:
             meta.name = self._identifiers.name(meta.generate_name, self._taken(kind, meta.namespace))
         now = writing.timestamp(self._now())
+        writing.check_kind(kind, body, meta.name)
         causes = writing.creation_causes(kind, meta)
         new = writing.created(kind, body, meta, uid=self._identifiers.peek(), now=now)
         self._check(kind, "CREATE", new, None, causes)
@@ -261,7 +262,7 @@ class Cluster(KubeApi):
         if finalizers or grace:
             marked = deletion.marked(current, finalizers, self._now(), grace)
             return self._store(resource, current, marked, dry_run)
-        if kind.graceful and not dry_run:
+        if kind.graceful:
             # Even one without any grace is marked before it goes, in a write of its own.
             current = self._store(resource, current, deletion.marked(current, [], self._now()), dry_run)
         return current if dry_run else self._remove(resource, current)
@@ -288,6 +289,7 @@ class Cluster(KubeApi):
     def _replace(self, kind: Kind, current: Object, body: Object, subresource: str, dry_run: bool) -> Object:
         meta = metadata.read(kind, body)
         writing.check_preconditions(kind, meta, current)
+        writing.check_kind(kind, body, meta.name)
         causes = [] if subresource else writing.update_causes(kind, meta, current)
         new = (writing.status_updated if subresource else writing.updated)(kind, body, meta, current)
         self._check(kind, "UPDATE", new, current, causes)
@@ -337,9 +339,9 @@ class Cluster(KubeApi):
             raise refusals.not_found(kind.resource, name)
         return obj
 
-    def _revision(self, resource_version: str) -> int:
+    def _revision(self, resource_version: str, exact: bool) -> int:
         """The revision a list asks for, 0 for any."""
-        revision = paging.read_version(resource_version)
+        revision = paging.read_version(resource_version, exact=exact)
         if revision > self._storage.revision:
             raise refusals.too_large(revision, self._storage.revision)
         return revision

@@ -58,6 +58,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     Attributes:
         custom: Defined by a CRD: a PUT must carry a resourceVersion.
+        versioned: Built in, and a PUT must carry a resourceVersion all the same.
         status: Has the status subresource.
         generation: Counts changes of its content; several core kinds do not.
         annotations_count: A change of its annotations is one of its generation, too.
@@ -68,6 +69,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     resource: Resource
     custom: bool = False
+    versioned: bool = False
     status: bool = True
     generation: bool = True
     annotations_count: bool = False
@@ -101,7 +103,7 @@ KINDS: tuple[Kind, ...] = (
         created_status={"phase": "Pending"},
         fields=("spec.nodeName", "status.phase"),
     ),
-    Kind(resource=SERVICES, generation=False, name_rule=names.service_name),
+    Kind(resource=SERVICES, versioned=True, generation=False, name_rule=names.service_name),
     Kind(resource=DEPLOYMENTS, annotations_count=True),
     Kind(resource=STATEFULSETS),
     Kind(resource=PODDISRUPTIONBUDGETS, schema=BudgetSchema()),

@@ -16,6 +16,7 @@ ANNOTATIONS_BYTES = 256 * 1024
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+STANDARD_FINALIZERS = ("kubernetes", ORPHAN, FOREGROUND)
 
 
 class OwnerReference(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -120,6 +121,14 @@ def _finalizer_causes(finalizers: list[str]) -> Iterator[str]:
         both = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
         found = ", ".join(f'"{finalizer}"' for finalizer in finalizers)
         yield f"metadata.finalizers: Invalid value: []string{{{found}}}: {both}"
+
+
+def unqualified_finalizers(meta: ObjectMeta) -> Iterator[str]:
+    """Of a built-in kind; asked when it is created, not when it is updated."""
+    for number, finalizer in enumerate(meta.finalizers):
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            yield f'metadata.finalizers[{number}]: Invalid value: "{finalizer}": {why}'
 
 
 def _new_finalizer_causes(new: list[str], old: list[str]) -> Iterator[str]:

@@ -45,8 +45,8 @@ def json_patch(target: Object, operations: Sequence[Any]) -> Object:
     """``target`` with all operations applied in order, or none.
 
     Raises:
-        BadRequest: An operation is malformed.
-        Invalid: A path is not there, or a ``test`` found another value.
+        BadRequest: An operation is no object.
+        Invalid: An operation is malformed, a path is not there, or a ``test`` found another value.
         RequestTooLarge: More operations than the server takes.
     """
     if len(operations) > MAX_OPERATIONS:
@@ -56,9 +56,8 @@ def json_patch(target: Object, operations: Sequence[Any]) -> Object:
     result: Any = target
     for number, operation in enumerate(operations):
         result = _apply(result, operation, number)
-    if not isinstance(result, dict):
-        raise BadRequest(f"the patched document is {_name(result)}, expected an object")
-    return result
+    patched: Object = result
+    return patched
 
 
 def _apply(document: Any, operation: Any, number: int) -> Any:
@@ -79,21 +78,19 @@ def _apply(document: Any, operation: Any, number: int) -> Any:
         case "move":
             return _moved(document, _pointer(operation, "from", number), path)
         case other:
-            raise BadRequest(f"JSON patch operation {number}: unknown op {other!r}")
+            raise _refusal(f"operation {number}: unknown op {other!r}")
 
 
 def _pointer(operation: Mapping[str, Any], field: str, number: int) -> tuple[str, ...]:
     pointer = operation.get(field)
     if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
-        raise BadRequest(
-            f"JSON patch operation {number}: {field}: expected a JSON pointer, found {pointer!r}"
-        )
+        raise _refusal(f"operation {number}: {field}: expected a JSON pointer, found {pointer!r}")
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
 def _operand(operation: Mapping[str, Any], number: int) -> Any:
     if "value" not in operation:
-        raise BadRequest(f"JSON patch operation {number}: {operation.get('op')} needs a value")
+        raise _refusal(f"operation {number}: {operation.get('op')} needs a value")
     return operation["value"]
 
 
@@ -133,9 +130,8 @@ def _changed(document: Any, path: tuple[str, ...], op: str, value: Any) -> Any:
 
 def _descend(node: Any, rest: tuple[str, ...], path: tuple[str, ...], op: str, value: Any) -> Any:
     if not rest:
-        if op == "remove":
-            raise _refusal("the whole document cannot be removed")
-        return value
+        # RFC 6902 would allow to replace it; the real server's library does not.
+        raise _refusal(f"{op}: the whole document is no target")
     if isinstance(node, dict):
         return _descend_object(node, rest, path, op, value)
     if isinstance(node, list):

@@ -125,19 +125,23 @@ def cannot_be_handled(resource: Resource, why: str) -> BadRequest:
     )
 
 
-def another_type(resource: Resource, api_version: Any, kind: Any, *, custom: bool, name: str) -> ApiError:
-    """The body is of another apiVersion or kind than its address; custom kinds have a handler of their own."""
-    if not custom:
-        version = str(api_version).rpartition("/")[2]
-        return BadRequest(
-            f'{kind} in version "{version}" cannot be handled as a {resource.kind}: '
-            f'no kind "{kind}" is registered for version "{api_version}"'
-        )
-    if api_version != resource.api_version:
-        return BadRequest(
-            f"the API version in the data ({api_version}) does not match "
-            f"the expected API version ({resource.api_version})"
-        )
+def another_type(resource: Resource, api_version: Any, kind: Any) -> BadRequest:
+    """The body is of another type than its address, which the decoder of a built-in kind cannot read."""
+    version = str(api_version).rpartition("/")[2]
+    return BadRequest(
+        f'{kind} in version "{version}" cannot be handled as a {resource.kind}: '
+        f'no kind "{kind}" is registered for version "{api_version}"'
+    )
+
+
+def another_version(resource: Resource, api_version: Any) -> BadRequest:
+    return BadRequest(
+        f"the API version in the data ({api_version}) does not match "
+        f"the expected API version ({resource.api_version})"
+    )
+
+
+def another_kind(resource: Resource, kind: Any, name: str) -> Invalid:
     noun = qualified(resource, str(kind))
     return Invalid(f'{noun} "{name}" is invalid: kind: Invalid value: "{kind}": must be {resource.kind}')
 

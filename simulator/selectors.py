@@ -111,12 +111,16 @@ def _requirements(text: str) -> Iterator[Requirement]:
     tokens = _Tokens(text)
     if tokens.current == _END:
         return
+    if tokens.current in _SYMBOLS and tokens.current != "!":
+        raise ValueError(f"found '{tokens.current}', expected: !, identifier, or 'end of string'")
     while True:
         yield _requirement(tokens)
         if tokens.current == _END:
             return
         if (found := tokens.take()) != ",":
             raise ValueError(f"found '{found}', expected: ',' or 'end of string'")
+        if tokens.current == _END or (tokens.current in _SYMBOLS and tokens.current != "!"):
+            raise ValueError(f"found '{tokens.current}', expected: identifier after ','")
 
 
 def _requirement(tokens: _Tokens) -> Requirement:
@@ -184,7 +188,7 @@ def _unparsed(why: str) -> ValueError:
 
 def _field_terms(kind: Kind, text: str) -> Iterator[tuple[tuple[str, ...], str, bool]]:
     for term in filter(None, (part.strip() for part in text.split(","))):
-        found = re.fullmatch(r"([^=!]+)(==|!=|=)(.*)", term)
+        found = re.fullmatch(r"([^=!]*)(==|!=|=)(.*)", term)
         if found is None:
             raise ValueError(f"invalid selector: '{term}'; can't understand '{term}'")
         path, operator, value = found.groups()

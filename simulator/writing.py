@@ -8,11 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from kaito.runtime.ports import BadRequest, Object
+from kaito.runtime.ports import ApiError, BadRequest, Object
 from simulator import refusals
 from simulator.documents import same
 from simulator.kinds import Kind
-from simulator.metadata import ObjectMeta, content_causes, name_causes, read, write
+from simulator.metadata import (
+    ObjectMeta,
+    content_causes,
+    name_causes,
+    read,
+    unqualified_finalizers,
+    write,
+)
 
 DEFAULT_NAMESPACE = "default"
 
@@ -42,10 +49,18 @@ def typed(kind: Kind, body: object) -> Object:
     resource = kind.resource
     if not isinstance(body, dict):
         raise refusals.cannot_be_handled(resource, f"expected an object, found {type(body).__name__}")
-    found = body.get("apiVersion", resource.api_version), body.get("kind", resource.kind)
-    if found != (resource.api_version, resource.kind):
-        raise refusals.another_type(resource, *found, custom=kind.custom, name=_name_in(body))
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, **body}
+    full = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, **body}
+    if kind.custom and full["apiVersion"] != resource.api_version:
+        raise refusals.another_version(resource, full["apiVersion"])
+    if not kind.custom and (full["apiVersion"], full["kind"]) != (resource.api_version, resource.kind):
+        raise refusals.another_type(resource, full["apiVersion"], full["kind"])
+    return full
+
+
+def check_kind(kind: Kind, body: Object, name: str) -> None:
+    """Of a custom object, whose kind is validated with its content."""
+    if body["kind"] != kind.resource.kind:
+        raise refusals.another_kind(kind.resource, body["kind"], name)
 
 
 def created(kind: Kind, body: Object, meta: ObjectMeta, *, uid: str, now: str) -> Object:
@@ -115,13 +130,17 @@ def check_preconditions(kind: Kind, meta: ObjectMeta, current: Object) -> None:
     if meta.resource_version in ("", "0"):
         if kind.custom:
             raise refusals.unconditional_update(resource, name)
+    elif not meta.resource_version.isdecimal():
+        # A plain error of the storage, so it reads as a fault.
+        raise ApiError(f'strconv.ParseUint: parsing "{meta.resource_version}": invalid syntax')
     elif meta.resource_version != standing["resourceVersion"]:
         raise refusals.modified(resource, name)
 
 
 def creation_causes(kind: Kind, meta: ObjectMeta) -> list[str]:
     """What is wrong with the metadata of a new object."""
-    return [*name_causes(kind, meta), *content_causes(meta, None)]
+    causes = [*name_causes(kind, meta), *content_causes(meta, None)]
+    return causes if kind.custom else [*causes, *unqualified_finalizers(meta)]
 
 
 def update_causes(kind: Kind, meta: ObjectMeta, current: Object) -> list[str]:
@@ -129,17 +148,20 @@ def update_causes(kind: Kind, meta: ObjectMeta, current: Object) -> list[str]:
     old = read(kind, current)
     causes = list(content_causes(meta, old))
     if meta.deletion_timestamp and not old.deletion_timestamp:
-        value = meta.deletion_timestamp
-        causes.append(f'metadata.deletionTimestamp: Invalid value: "{value}": field is immutable')
+        value = _go_time(meta.deletion_timestamp)
+        causes.append(f"metadata.deletionTimestamp: Invalid value: {value}: field is immutable")
     if (grace := meta.deletion_grace_period_seconds) not in (None, old.deletion_grace_period_seconds):
         causes.append(f"metadata.deletionGracePeriodSeconds: Invalid value: {grace}: field is immutable")
+    if kind.versioned and not meta.resource_version:
+        causes.append('metadata.resourceVersion: Invalid value: "": must be specified for an update')
     return causes
 
 
-def _name_in(body: Object) -> str:
-    metadata = body.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return name if isinstance(name, str) else ""
+def _go_time(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+    except ValueError:
+        return text
 
 
 def _initial_status(kind: Kind, body: Object) -> object:
