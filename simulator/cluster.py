@@ -200,8 +200,12 @@ class Cluster(KubeApi):
         if not meta.name:
             raise BadRequest("name must be provided")
         key = key_of(writing.namespace_of(kind, meta.namespace), meta.name)
-        if meta.uid and self._storage.get(resource, key) is None:
-            raise refusals.uid_missing(resource, key, meta.name, meta.uid)
+        standing = self._storage.get(resource, key)
+        # A PUT of a Service looks for the object before the storage can compare.
+        if meta.uid and (standing is not None or subresource or not kind.versioned):
+            found = standing["metadata"]["uid"] if standing is not None else ""
+            if found != meta.uid:
+                raise refusals.uid_mismatch(resource, key, meta.name, meta.uid, found, dry_run=dry_run)
         current = self._current(kind, meta.name, meta.namespace)
         return self._replace(kind, current, body, subresource, dry_run)
 
@@ -343,7 +347,8 @@ class Cluster(KubeApi):
         """The revision a list asks for, 0 for any."""
         revision = paging.read_version(resource_version, exact=exact)
         if revision > self._storage.revision:
-            raise refusals.too_large(revision, self._storage.revision)
+            current = self._storage.revision
+            raise refusals.future_revision() if exact else refusals.too_large(revision, current)
         return revision
 
     def _taken(self, kind: Kind, namespace: str) -> Callable[[str], bool]:

@@ -54,13 +54,20 @@ def read(kind: Kind, obj: Object) -> ObjectMeta:
     """
     metadata = obj.get("metadata") or {}
     if isinstance(metadata, dict):
-        metadata = {key: value for key, value in metadata.items() if value is not None}
+        metadata = {key: _without_null(value) for key, value in metadata.items() if value is not None}
     try:
         return msgspec.convert(metadata, ObjectMeta)
     except msgspec.ValidationError as error:
         text = str(error).replace("`$", "`metadata")
         where = "" if "`metadata" in text else " - at `metadata`"
         raise refusals.cannot_be_handled(kind.resource, text + where) from error
+
+
+def _without_null(value: Any) -> Any:
+    """A null for a text, as in labels, reads as an empty one."""
+    if isinstance(value, dict) and None in value.values():
+        return {key: "" if each is None else each for key, each in value.items()}
+    return value
 
 
 def write(meta: ObjectMeta) -> Object:

@@ -62,17 +62,19 @@ def json_patch(target: Object, operations: Sequence[Any]) -> Object:
 
 def _apply(document: Any, operation: Any, number: int) -> Any:
     if not isinstance(operation, Mapping):
-        raise BadRequest(f"JSON patch operation {number}: expected an object, found {_name(operation)}")
+        raise BadRequest(
+            f"json: cannot unmarshal {_name(operation)} into Go value of type jsonpatch.Operation"
+        )
     path = _pointer(operation, "path", number)
     match operation.get("op"):
         case "add":
-            return _changed(document, path, "add", _operand(operation, number))
+            return _changed(document, path, "add", _operand(operation))
         case "replace":
-            return _changed(document, path, "replace", _operand(operation, number))
+            return _changed(document, path, "replace", _operand(operation))
         case "remove":
             return _changed(document, path, "remove", None)
         case "test":
-            return _tested(document, path, _operand(operation, number))
+            return _tested(document, path, _operand(operation))
         case "copy":
             return _changed(document, path, "add", _found(document, _pointer(operation, "from", number)))
         case "move":
@@ -88,10 +90,9 @@ def _pointer(operation: Mapping[str, Any], field: str, number: int) -> tuple[str
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
-def _operand(operation: Mapping[str, Any], number: int) -> Any:
-    if "value" not in operation:
-        raise _refusal(f"operation {number}: {operation.get('op')} needs a value")
-    return operation["value"]
+def _operand(operation: Mapping[str, Any]) -> Any:
+    """The value; where there is none, a null is meant."""
+    return operation.get("value")
 
 
 def _tested(document: Any, path: tuple[str, ...], value: Any) -> Any:
@@ -196,4 +197,11 @@ def _text(path: tuple[str, ...]) -> str:
 
 
 def _name(value: object) -> str:
-    return "null" if value is None else type(value).__name__
+    match value:
+        case str():
+            return "string"
+        case bool():
+            return "bool"
+        case list():
+            return "array"
+    return "number"

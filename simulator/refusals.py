@@ -64,17 +64,19 @@ def modified(resource: Resource, name: str) -> Conflict:
     return conflict(resource, name, why)
 
 
-def uid_mismatch(resource: Resource, name: str, wanted: str, found: str) -> Conflict:
-    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
-    return conflict(resource, name, why)
-
-
-def uid_missing(resource: Resource, key: str, name: str, wanted: str) -> Conflict:
-    """A PUT names the UID of an object that is gone: not a 404, for the client means that one and no other."""
-    path = f"/{resource.group}/{resource.plural}/{key}" if resource.group else f"/{resource.plural}/{key}"
-    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: "
-    storage = f"StorageError: invalid object, Code: 4, Key: {path}, ResourceVersion: 0, AdditionalErrorMsg: "
-    return conflict(resource, name, storage + why)
+def uid_mismatch(
+    resource: Resource, key: str, name: str, wanted: str, found: str, *, dry_run: bool
+) -> Conflict:
+    """A PUT names another UID than that of the object, or of one that is gone: then ``found`` is empty."""
+    # The place in etcd, which a dry run knows only from where the server's own prefix ends.
+    path = "/".join(part for part in (resource.group, resource.plural, key) if part)
+    prefix = "" if dry_run else "/registry"
+    return conflict(
+        resource,
+        name,
+        f"StorageError: invalid object, Code: 4, Key: {prefix}/{path}, ResourceVersion: 0, "
+        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}",
+    )
 
 
 def delete_uid_mismatch(resource: Resource, name: str, wanted: str, found: str) -> Conflict:
@@ -160,8 +162,13 @@ def expired_continue() -> Gone:
 
 def too_large(wanted: int, current: int) -> ResourceVersionTooLarge:
     return ResourceVersionTooLarge(
-        f"Too large resource version: {wanted}, current: {current}", retry_after_seconds=1.0
+        f"Timeout: Too large resource version: {wanted}, current: {current}", retry_after_seconds=1.0
     )
+
+
+def future_revision() -> ApiError:
+    """As `too_large`, of an exact request: it is passed on to etcd, whose refusal reads as a fault."""
+    return ApiError("etcdserver: mvcc: required revision is a future revision")
 
 
 def status_of(error: ApiError) -> Object:

@@ -108,11 +108,11 @@ def status_updated(kind: Kind, body: Object, meta: ObjectMeta, current: Object) 
 
 
 def check_preconditions(kind: Kind, meta: ObjectMeta, current: Object) -> None:
-    """What the body says of the object it means: name, UID and resourceVersion.
+    """What the body says of the object it means: name and resourceVersion.
 
     Raises:
         BadRequest: The body is another object's.
-        Conflict: The object is another one of that name, or has changed since it was read.
+        Conflict: The object has changed since it was read.
         Invalid: A custom resource is written without a resourceVersion.
     """
     resource, standing = kind.resource, current["metadata"]
@@ -125,8 +125,6 @@ def check_preconditions(kind: Kind, meta: ObjectMeta, current: Object) -> None:
             f"the namespace of the object ({meta.namespace}) does not match "
             f"the namespace on the URL ({namespace})"
         )
-    if meta.uid and meta.uid != standing["uid"]:
-        raise refusals.uid_mismatch(resource, name, meta.uid, standing["uid"])
     if meta.resource_version in ("", "0"):
         if kind.custom:
             raise refusals.unconditional_update(resource, name)
@@ -147,6 +145,8 @@ def update_causes(kind: Kind, meta: ObjectMeta, current: Object) -> list[str]:
     """What may not become of the metadata; asked before `updated` restores what is the server's."""
     old = read(kind, current)
     causes = list(content_causes(meta, old))
+    if meta.uid and meta.uid != old.uid:
+        causes.append(f'metadata.uid: Invalid value: "{meta.uid}": field is immutable')
     if meta.deletion_timestamp and not old.deletion_timestamp:
         value = _go_time(meta.deletion_timestamp)
         causes.append(f"metadata.deletionTimestamp: Invalid value: {value}: field is immutable")

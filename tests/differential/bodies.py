@@ -1,4 +1,4 @@
-"""What programs write: a few contents of each kind, valid and not, as an operator or a person would send them."""
+"""What programs write: a few contents of each kind, valid and not, as an operator or a person sends them."""
 
 from __future__ import annotations
 
@@ -39,9 +39,15 @@ VALID: dict[str, tuple[Object, ...]] = {
     "Workspace": (
         _workspace(),
         _workspace(count=2, instanceType="Standard_NC24s_v3"),
-        _workspace({"name": "falcon-40b", "accessMode": "private", "unknown": 1}, count=2.0, unknown={"a": 1}),
+        _workspace(
+            {"name": "falcon-40b", "accessMode": "private", "unknown": 1}, count=2.0, unknown={"a": 1}
+        ),
         _workspace({"name": "falcon-40b", "accessMode": None}, preferredNodes=["n1"], count=None),
-        {**_workspace(), "inference": {"template": {"spec": {"any": ["thing", None, {"b": None}]}}}, "other": True},
+        {
+            **_workspace(),
+            "inference": {"template": {"spec": {"any": ["thing", None, {"b": None}]}}},
+            "other": True,
+        },
     ),
     "Machine": (
         {"spec": {"resources": {"requests": {"storage": "100Gi"}}}},
@@ -71,7 +77,14 @@ VALID: dict[str, tuple[Object, ...]] = {
     "StatefulSet": (
         {"spec": {"replicas": 1, "selector": SELECTOR, "serviceName": "s", "template": _template()}},
         {"spec": {"replicas": 2, "selector": SELECTOR, "serviceName": "s", "template": _template()}},
-        {"spec": {"replicas": 1, "selector": SELECTOR, "serviceName": "s", "template": _template("falcon:2")}},
+        {
+            "spec": {
+                "replicas": 1,
+                "selector": SELECTOR,
+                "serviceName": "s",
+                "template": _template("falcon:2"),
+            }
+        },
     ),
 }
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from kaito.runtime.ports import Object
-from tests.differential.calls import Call, Create, List, Watch
+from tests.differential.calls import Call, Create, List
 from tests.differential.interpreter import Answer, Listed, Opened, Refused, Told, Watched
 
 ABSENT = "absent"
@@ -30,7 +30,8 @@ _VERSIONS = re.compile(r"(?<=version: )\d+|(?<=current: )\d+|\(\d+\)")
 _GENERATED = re.compile(r"(?<=g-)[bcdfghjklmnpqrstvwxz2456789]{5}\b")
 
 _CAUSES = re.compile(
-    r", (?=[A-Za-z.\[\]0-9]+: (?:Invalid value|Required value|Unsupported value|Forbidden|Too long)(?:: |[,\]]|$))"
+    r", (?=[A-Za-z.\[\]0-9]+: "
+    r"(?:Invalid value|Required value|Unsupported value|Forbidden|Too long)(?:: |[,\]]|$))"
 )
 """Between the causes of a 422, which the real server tells in the random order of its maps."""
 
@@ -54,7 +55,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         where = f" {self.path}" if self.path else ""
-        return f"{self.what}{where}\n    virtual: {self.virtual}\n    real:    {self.real}\n  in {self.call!r}"
+        return (
+            f"{self.what}{where}\n    virtual: {self.virtual}\n    real:    {self.real}\n  in {self.call!r}"
+        )
 
 
 class Pairs:
@@ -92,14 +95,11 @@ class Comparison:
                 assert isinstance(call, List)
                 yield from self._lists(call, virtual, real)
             case Watched(), Watched():
-                assert isinstance(call, Watch)
                 yield from self._watches(call, virtual, real)
             case Opened(), Opened():
                 pass
             case _:
-                yield _difference(
-                    call, "outcome", _outcome(virtual), _outcome(real), ends=not call.dry
-                )
+                yield _difference(call, "outcome", _outcome(virtual), _outcome(real), ends=not call.dry)
 
     def _refusals(self, call: Call, virtual: Refused, real: Refused) -> Iterator[Difference]:
         if (virtual.error, virtual.code, virtual.reason) != (real.error, real.code, real.reason):
@@ -112,17 +112,17 @@ class Comparison:
         if len(ours) != len(theirs) or virtual.more != real.more:
             yield _difference(call, "list", _shown([ours, virtual.more]), _shown([theirs, real.more]))
             return
-        for one, other in zip(virtual.items, real.items, strict=True):
+        for one, other in zip(_in_order(call, virtual.items), _in_order(call, real.items), strict=True):
             yield from self._objects(call, one, other)
-        # A list's version is one of the whole cluster: it tells which writes are in it. One that may be old is
-        # told by a cache of its kind, which hears of no other.
+        # A list's version is one of the whole cluster: it tells which writes are in it. One that may be old
+        # is told by a cache of its kind, which hears of no other.
         known = self._versions_of.get(call.kind, ()) if call.version else self._versions
         seen = [(int(v) <= int(virtual.version), int(r) <= int(real.version)) for v, r in known]
         if any(one is not other for one, other in seen):
             yield _difference(call, "version", virtual.version, real.version)
 
-    def _watches(self, call: Watch, virtual: Watched, real: Watched) -> Iterator[Difference]:
-        ours, theirs = _in_place(call, virtual.told), _in_place(call, real.told)
+    def _watches(self, call: Call, virtual: Watched, real: Watched) -> Iterator[Difference]:
+        ours, theirs = _in_place(virtual), _in_place(real)
         if [type_ for type_, _ in ours] != [type_ for type_, _ in theirs]:
             told = ([f"{type_} {_named(obj)}" for type_, obj in each] for each in (ours, theirs))
             yield _difference(call, "events", *map(_shown, told))
@@ -151,22 +151,29 @@ class Comparison:
             return False
         if path.endswith(".resourceVersion"):
             self._versions_of.setdefault(call.kind, set()).add((virtual, real))
-            return self._versions.agree(virtual, real) and self._in_order(virtual, real)
+            return self._versions.agree(virtual, real) and self._ordered(virtual, real)
         if _UID.fullmatch(virtual) and _UID.fullmatch(real):
             return (drawn and path == "metadata.uid") or self._uids.agree(virtual, real)
         if path == "metadata.name" and virtual[:-5] == real[:-5]:
             return self._names.agree(virtual, real)
         return bool(virtual == real or (_TIME.fullmatch(virtual) and _TIME.fullmatch(real)))
 
-    def _in_order(self, virtual: str, real: str) -> bool:
+    def _ordered(self, virtual: str, real: str) -> bool:
         if not (virtual.isdigit() and real.isdigit()):
             return virtual == real
         return all((int(v) < int(virtual)) == (int(r) < int(real)) for v, r in self._versions)
 
 
-def _in_place(call: Watch, told: list[tuple[str, Object]]) -> list[tuple[str, Object]]:
-    """The notifications, with the state at the beginning in order of names: the real cache keeps it in none."""
-    if call.version not in ("", "0"):
+def _in_order(call: List, items: list[Object]) -> list[Object]:
+    """By name, where the answer may be old: the real cache keeps objects in no order."""
+    cached = call.version and (not call.limit or call.version == "0")
+    return sorted(items, key=_named) if cached else items
+
+
+def _in_place(watched: Watched) -> list[tuple[str, Object]]:
+    """The notifications, with the state at the beginning by name: the real cache keeps it in no order."""
+    told = watched.told
+    if not watched.from_state:
         return told
     first = next((i for i, (type_, _) in enumerate(told) if type_ != "ADDED"), len(told))
     return [*sorted(told[:first], key=lambda each: _named(each[1])), *told[first:]]
@@ -197,7 +204,9 @@ def _is_drawn(path: str) -> bool:
     return path.endswith((".resourceVersion", ".uid"))
 
 
-def _difference(call: Call, what: str, virtual: str, real: str, *, path: str = "", ends: bool = False) -> Difference:
+def _difference(
+    call: Call, what: str, virtual: str, real: str, *, path: str = "", ends: bool = False
+) -> Difference:
     return Difference(call=call, what=what, path=path, virtual=virtual, real=real, ends=ends)
 
 

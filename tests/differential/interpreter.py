@@ -59,10 +59,14 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """What came up to the end of the program, in order; an error is the last of it."""
+    """What came up to the end of the program, in order; an error is the last of it.
+
+    ``from_state`` says that it began with what there was, not with a version.
+    """
 
     told: list[tuple[str, Object]]
     error: Refused | None = None
+    from_state: bool = False
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -76,6 +80,7 @@ class OpenWatch(msgspec.Struct, kw_only=True):
     call: Watch
     stream: Stream | None
     error: Refused | None = None
+    from_state: bool = False
 
 
 class Run:
@@ -207,7 +212,7 @@ class Run:
         except ApiError as error:
             self.watches.append(OpenWatch(call=call, stream=None, error=Refused.of(error)))
         else:
-            self.watches.append(OpenWatch(call=call, stream=stream))
+            self.watches.append(OpenWatch(call=call, stream=stream, from_state=version in ("", "0")))
         return Opened()
 
     def _scope(self, call: Call) -> str:
@@ -225,10 +230,10 @@ class Run:
                 if each.type == "ERROR":
                     return Watched(told, _error_told(each.object))
                 if each.object["metadata"]["name"] == name:
-                    return Watched(told)
+                    return Watched(told, from_state=watch.from_state)
                 if MARKER not in each.object["metadata"]["name"]:
                     told.append((each.type, each.object))
-        return Watched(told)
+        return Watched(told, from_state=watch.from_state)
 
     def _mark(self, number: int, call: Watch) -> str:
         name = self._name(call.kind, f"{MARKER}{number}")

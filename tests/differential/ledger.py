@@ -1,8 +1,8 @@
 """The differences that stay, each with its reason, as `ledger.yaml` beside this module lists them.
 
 An entry names where it applies and what both servers say there. All that it states has to hold: ``calls``,
-``kinds``, ``what``, and the patterns ``path``, ``virtual`` and ``real``, which have to match in full. ``fields``
-is a table of paths and values that the real server fills in where the virtual one leaves them out.
+``kinds``, ``what``, and the patterns ``path``, ``virtual`` and ``real``, which have to match in full.
+``fields`` is a table of paths and values that the real server fills in where the virtual one leaves them out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ FILE = Path(__file__).with_name("ledger.yaml")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One row of the ledger; ``dry_run`` limits it to calls that leave no trace."""
+    """One row of the ledger.
+
+    Attributes:
+        dry_run: Limits it to calls that leave no trace, or to those that do.
+        ends: The objects differ from here on, so that the program is over.
+    """
 
     id: str
     reason: str
@@ -35,6 +40,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     virtual: str = ".*"
     real: str = ".*"
     fields: dict[str, Any] = {}
+    ends: bool = False
 
     def covers(self, difference: Difference) -> bool:
         call = difference.call
@@ -69,12 +75,11 @@ class Ledger:
         self.entries = tuple(entries)
         self.hits: Counter[str] = Counter()
 
-    def explains(self, difference: Difference) -> bool:
+    def explanation(self, difference: Difference) -> Entry | None:
         entry = next((each for each in self.entries if each.covers(difference)), None)
-        if entry is None:
-            return False
-        self.hits[entry.id] += 1
-        return True
+        if entry is not None:
+            self.hits[entry.id] += 1
+        return entry
 
     @property
     def unused(self) -> list[str]:

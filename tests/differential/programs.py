@@ -25,25 +25,61 @@ from tests.differential.interpreter import NOBODY, WATCHED_LABELS
 SHORTEST, LONGEST = 3, 14
 
 NAMES = ("a", "b", "c")
-KINDS = ("Workspace", "Workspace", "Workspace", "Machine", "Machine", *(kind for kind in RESOURCES if kind not in CUSTOM))
+KINDS = (
+    "Workspace",
+    "Workspace",
+    "Workspace",
+    "Machine",
+    "Machine",
+    *(kind for kind in RESOURCES if kind not in CUSTOM),
+)
 GENERATIONS = (*CUSTOM, "Deployment", "StatefulSet")
 """The kinds whose generation the server counts; of others it keeps what a client says."""
 
 LABELS = st.dictionaries(st.sampled_from(["app", "tier"]), st.sampled_from(["x", "y", "gpu", ""]), max_size=2)
 ODD_LABELS = st.sampled_from([{"app": "-x"}, {"a b": "x"}, {"/app": "x"}, {"app": "x" * 64}, {"app": 1}])
-ANNOTATIONS = st.dictionaries(st.sampled_from(["note", "kaito.sh/Note"]), st.sampled_from(["1", ""]), max_size=1)
+ANNOTATIONS = st.dictionaries(
+    st.sampled_from(["note", "kaito.sh/Note"]), st.sampled_from(["1", ""]), max_size=1
+)
 FINALIZERS = st.lists(st.sampled_from(["a.io/one", "b.io/two"]), unique=True, max_size=2)
 ODD_FINALIZERS = st.sampled_from(
     [["orphan", "foregroundDeletion"], ["no/slashes/here"], [""], ["orphan"], ["foregroundDeletion"], "one"]
 )
 DRY = st.sampled_from([False, False, False, True])
-LABEL_SELECTORS = (*WATCHED_LABELS, "app=x,tier!=gpu", "tier in (gpu,x)", "tier notin (gpu)", "app==y", "app=")
-ODD_LABEL_SELECTORS = ("app in x", "=x", "a b", "app=-x", "app>x", "app,", "!", "app in (x", "-app", "app=x y")
-FIELD_SELECTORS = ("", "", "metadata.name=a", "metadata.name!=a", "metadata.name==b", "metadata.namespace=nowhere")
+LABEL_SELECTORS = (
+    *WATCHED_LABELS,
+    "app=x,tier!=gpu",
+    "tier in (gpu,x)",
+    "tier notin (gpu)",
+    "app==y",
+    "app=",
+)
+ODD_LABEL_SELECTORS = (
+    "app in x",
+    "=x",
+    "a b",
+    "app=-x",
+    "app>x",
+    "app,",
+    "!",
+    "app in (x",
+    "-app",
+    "app=x y",
+)
+FIELD_SELECTORS = (
+    "",
+    "",
+    "metadata.name=a",
+    "metadata.name!=a",
+    "metadata.name==b",
+    "metadata.namespace=nowhere",
+)
 ODD_FIELD_SELECTORS = ("spec.unknown=b", "metadata.name", "metadata.labels=x", "=a", "metadata.name=a,,")
 
 
-def seldom(odd: st.SearchStrategy[Any], usual: st.SearchStrategy[Any], one_in: int = 6) -> st.SearchStrategy[Any]:
+def seldom(
+    odd: st.SearchStrategy[Any], usual: st.SearchStrategy[Any], one_in: int = 6
+) -> st.SearchStrategy[Any]:
     return st.integers(1, one_in).flatmap(lambda n: odd if n == one_in else usual)
 
 
@@ -81,7 +117,11 @@ def owners(kind: str) -> st.SearchStrategy[list[Any]]:
 def metadata_changes(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     """What a client may write into metadata, seldom nonsense."""
     generation = [{"generation": 7}] if kind in GENERATIONS else []
-    fields = draw(st.lists(st.sampled_from(["labels", "annotations", "finalizers", "owners", "odd"]), max_size=2, unique=True))
+    fields = draw(
+        st.lists(
+            st.sampled_from(["labels", "annotations", "finalizers", "owners", "odd"]), max_size=2, unique=True
+        )
+    )
     metadata: dict[str, Any] = {}
     if "labels" in fields:
         metadata["labels"] = draw(seldom(ODD_LABELS, LABELS))
@@ -163,7 +203,11 @@ def changes(draw: st.DrawFn, kind: str, subresource: str) -> dict[str, Any]:
 def replacements(draw: st.DrawFn, kind: str) -> Replace:
     subresource = draw(st.sampled_from(["", "", "status"]))
     found = draw(changes(kind, subresource))
-    odd = draw(rare(({"resourceVersion": None}, {"resourceVersion": "0"}, {"resourceVersion": "x"}, {"uid": None}), {}))
+    odd = draw(
+        rare(
+            ({"resourceVersion": None}, {"resourceVersion": "0"}, {"resourceVersion": "x"}, {"uid": None}), {}
+        )
+    )
     if odd:
         found["metadata"] = {**found.get("metadata", {}), **odd}
     return Replace(
@@ -177,7 +221,7 @@ def replacements(draw: st.DrawFn, kind: str) -> Replace:
 
 
 def _ignores_status(content: dict[str, Any], subresource: str) -> bool:
-    """Such a write is done dry: who owns the ignored status is remembered in managedFields by server 1.20, which
+    """Such a write is done dry: server 1.20 remembers in managedFields who owns the ignored status, which
     makes a new version of an object in which nothing else has changed.
     """
     return "status" in content and not subresource
@@ -253,7 +297,12 @@ def odd_patches(kind: str) -> st.SearchStrategy[Patch]:
     }
     forms = st.sampled_from(["strategic", "apply", "application/json"])
     return st.builds(
-        Patch, kind=st.just(kind), name=st.just("a"), patch=st.just(labelled), form=forms, dry_run=st.just(True)
+        Patch,
+        kind=st.just(kind),
+        name=st.just("a"),
+        patch=st.just(labelled),
+        form=forms,
+        dry_run=st.just(True),
     )
 
 

@@ -109,7 +109,9 @@ class RealServer(Server):
         """Ask the watch cache until it shows what etcd holds; it is a few milliseconds behind at most."""
         stored = self.api.list(resource, namespace).items
         for _ in range(1000):
-            if self.api.list(resource, namespace, resource_version="0").items == stored:
+            cached = self.api.list(resource, namespace, resource_version="0").items
+            # The cache keeps no order.
+            if sorted(cached, key=_name) == stored:
                 return
         raise AssertionError(f"the watch cache of {resource.plural} does not catch up")
 
@@ -117,6 +119,10 @@ class RealServer(Server):
         namespaces = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         self.api.create(namespaces, body)
+
+
+def _name(obj: Object) -> str:
+    return str(obj["metadata"]["name"])
 
 
 class _RealStream(Stream):

@@ -44,7 +44,11 @@ def test_random_programs_are_answered_alike(trials: Trials) -> None:
         max_examples=BUDGET,
         deadline=None,
         # Each program takes a few dozen calls of a server, however it was found.
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.large_base_example,
+        ],
     )
     @given(program=programs())
     def campaign(program: Program) -> None:

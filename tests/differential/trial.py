@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import count
 
 from tests.differential.calls import Call, Delete, Get, Program, printed
 from tests.differential.comparison import Comparison, Difference
 from tests.differential.interpreter import Run
 from tests.differential.ledger import Ledger
-from tests.differential.servers import RealServer, Server, VirtualServer
+from tests.differential.servers import RealServer, VirtualServer
 
 
 class Unexplained(AssertionError):
     """The servers differ and the ledger does not say why they may."""
 
     def __init__(self, difference: Difference, program: Program) -> None:
-        super().__init__(f"{difference}\nThe program, for tests/differential/regressions.py:\n{printed(program)}")
+        super().__init__(
+            f"{difference}\nThe program, for tests/differential/regressions.py:\n{printed(program)}"
+        )
         self.difference = difference
 
 
 class Trials:
-    """Programs run one after the other on one real server, each against a virtual one of its own."""
+    """Programs run one after the other on one real server, each against a virtual one of its own.
 
-    def __init__(
-        self, real: RealServer, ledger: Ledger, virtual: Callable[[], Server] = VirtualServer
-    ) -> None:
+    Args:
+        prefix: Begins the names of namespaces, so that others can use the same server.
+    """
+
+    _numbers = count(1)
+
+    def __init__(self, real: RealServer, ledger: Ledger, prefix: str = "p") -> None:
         self.ledger = ledger
         self.programs = 0
         self.calls = 0
         self._real = real
-        self._virtual = virtual
-        self._numbers = count(1)
+        self._prefix = prefix
 
     def run(self, program: Program) -> None:
         """
@@ -39,9 +44,9 @@ class Trials:
             Unexplained: An answer differs.
         """
         self.programs += 1
-        namespace = f"p{next(self._numbers):06d}"
+        namespace = f"{self._prefix}{next(self._numbers):06d}"
         self._real.add_namespace(namespace)
-        virtual, real = Run(self._virtual(), namespace), Run(self._real, namespace)
+        virtual, real = Run(VirtualServer(), namespace), Run(self._real, namespace)
         try:
             self._compare(program, virtual, real)
         finally:
@@ -61,9 +66,10 @@ class Trials:
         """Whether the program cannot go on, for an explained difference has parted the servers."""
         ends = False
         for difference in differences:
-            if not self.ledger.explains(difference):
+            entry = self.ledger.explanation(difference)
+            if entry is None:
                 raise Unexplained(difference, program)
-            ends = ends or difference.ends
+            ends = ends or difference.ends or entry.ends
         return ends
 
 
