@@ -75,7 +75,8 @@ def uid_mismatch(
         resource,
         name,
         f"StorageError: invalid object, Code: 4, Key: {prefix}/{path}, ResourceVersion: 0, "
-        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}",
+        "AdditionalErrorMsg: Precondition failed: "
+        f"UID in precondition: {wanted}, UID in object meta: {found}",
     )
 
 

@@ -39,9 +39,7 @@ VALID: dict[str, tuple[Object, ...]] = {
     "Workspace": (
         _workspace(),
         _workspace(count=2, instanceType="Standard_NC24s_v3"),
-        _workspace(
-            {"name": "falcon-40b", "accessMode": "private", "unknown": 1}, count=2.0, unknown={"a": 1}
-        ),
+        _workspace({"name": "falcon-40b", "accessMode": "private", "unknown": 1}, count=2, unknown={"a": 1}),
         _workspace({"name": "falcon-40b", "accessMode": None}, preferredNodes=["n1"], count=None),
         {
             **_workspace(),

@@ -27,6 +27,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Attributes:
         dry_run: Limits it to calls that leave no trace, or to those that do.
+        shown_only: Random programs do not get there; it holds in the program that shows it, so that it hides
+            nothing in others.
         ends: The objects differ from here on, so that the program is over.
     """
 
@@ -41,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     real: str = ".*"
     fields: dict[str, Any] = {}
     ends: bool = False
+    shown_only: bool = False
 
     def covers(self, difference: Difference) -> bool:
         call = difference.call
@@ -75,8 +78,10 @@ class Ledger:
         self.entries = tuple(entries)
         self.hits: Counter[str] = Counter()
 
-    def explanation(self, difference: Difference) -> Entry | None:
-        entry = next((each for each in self.entries if each.covers(difference)), None)
+    def explanation(self, difference: Difference, shown: str = "") -> Entry | None:
+        """The entry that covers it, if any; ``shown`` is the one whose program runs."""
+        applying = (each for each in self.entries if not each.shown_only or each.id == shown)
+        entry = next((each for each in applying if each.covers(difference)), None)
         if entry is not None:
             self.hits[entry.id] += 1
         return entry

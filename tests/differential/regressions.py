@@ -255,4 +255,9 @@ LEDGER_PROGRAMS: dict[str, Program] = {
         ),
     ),
     "generation-of-kinds-without": (a_create("Pod", generation=7),),
+    "whole-floats-are-changes": (
+        a_create(),
+        Replace(kind="Workspace", name="a", changes={"resource": {"count": 2.0}}),
+        Replace(kind="Workspace", name="a", changes={"resource": {"count": 2.0}}),
+    ),
 }

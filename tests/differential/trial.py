@@ -38,8 +38,11 @@ class Trials:
         self._real = real
         self._prefix = prefix
 
-    def run(self, program: Program) -> None:
+    def run(self, program: Program, shown: str = "") -> None:
         """
+        Args:
+            shown: The entry of the ledger whose program this is.
+
         Raises:
             Unexplained: An answer differs.
         """
@@ -48,25 +51,25 @@ class Trials:
         self._real.add_namespace(namespace)
         virtual, real = Run(VirtualServer(), namespace), Run(self._real, namespace)
         try:
-            self._compare(program, virtual, real)
+            self._compare(program, shown, virtual, real)
         finally:
             real.clean_up()
 
-    def _compare(self, program: Program, virtual: Run, real: Run) -> None:
+    def _compare(self, program: Program, shown: str, virtual: Run, real: Run) -> None:
         comparison = Comparison()
         for call in _with_checks(program):
             self.calls += 1
-            if self._judged(comparison.differences(call, virtual.do(call), real.do(call)), program):
+            if self._judged(comparison.differences(call, virtual.do(call), real.do(call)), program, shown):
                 return
         ends = zip(virtual.watches, virtual.finish(), real.finish(), strict=True)
         for watch, ours, theirs in ends:
-            self._judged(comparison.differences(watch.call, ours, theirs), program)
+            self._judged(comparison.differences(watch.call, ours, theirs), program, shown)
 
-    def _judged(self, differences: Iterable[Difference], program: Program) -> bool:
+    def _judged(self, differences: Iterable[Difference], program: Program, shown: str) -> bool:
         """Whether the program cannot go on, for an explained difference has parted the servers."""
         ends = False
         for difference in differences:
-            entry = self.ledger.explanation(difference)
+            entry = self.ledger.explanation(difference, shown)
             if entry is None:
                 raise Unexplained(difference, program)
             ends = ends or difference.ends or entry.ends
