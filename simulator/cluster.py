@@ -17,6 +17,7 @@ from typing import Any
 from kaito.runtime.ports import (
     PODDISRUPTIONBUDGETS,
     PODS,
+    ApiError,
     BadRequest,
     Gone,
     KubeApi,
@@ -99,7 +100,7 @@ class Cluster(KubeApi):
                 raise BadRequest("specifying resource version is not allowed when using continue")
             token = paging.read_token(continue_)
             start, revision = token.start, token.rv
-        elif (asked := self._revision(resource_version)) and limit:
+        elif (asked := self._revision(resource_version, exact=bool(limit))) and limit:
             revision = asked
         try:
             objects = self._storage.snapshot(resource, revision)
@@ -174,8 +175,13 @@ class Cluster(KubeApi):
         if not meta.name and meta.generate_name:
             meta.name = self._identifiers.name(meta.generate_name, self._taken(kind, meta.namespace))
         now = writing.timestamp(self._now())
+        writing.check_kind(kind, body, meta.name)
+        causes = writing.creation_causes(kind, meta)
         new = writing.created(kind, body, meta, uid=self._identifiers.peek(), now=now)
-        self._check(kind, "CREATE", new, None)
+        self._check(kind, "CREATE", new, None, causes)
+        if meta.resource_version and not dry_run:
+            # The storage says so, which a dry run does not reach; a plain error, so it reads as a fault.
+            raise ApiError("resourceVersion should not be set on objects to be created")
         key = key_of(meta.namespace, meta.name)
         if (existing := self._storage.get(resource, key)) is not None:
             deleting = "deletionTimestamp" in existing["metadata"]
@@ -193,6 +199,13 @@ class Cluster(KubeApi):
         meta = metadata.read(kind, body)
         if not meta.name:
             raise BadRequest("name must be provided")
+        key = key_of(writing.namespace_of(kind, meta.namespace), meta.name)
+        standing = self._storage.get(resource, key)
+        # A PUT of a Service looks for the object before the storage can compare.
+        if meta.uid and (standing is not None or subresource or not kind.versioned):
+            found = standing["metadata"]["uid"] if standing is not None else ""
+            if found != meta.uid:
+                raise refusals.uid_mismatch(resource, key, meta.name, meta.uid, found, dry_run=dry_run)
         current = self._current(kind, meta.name, meta.namespace)
         return self._replace(kind, current, body, subresource, dry_run)
 
@@ -205,8 +218,16 @@ class Cluster(KubeApi):
         *,
         subresource: str = "",
         dry_run: bool = False,
+        content_type: str = "",
     ) -> Object:
+        """Merge and JSON patches, by their form.
+
+        Args:
+            content_type: What the request says it is instead; no other type is taken.
+        """
         kind = self._kind(resource, subresource)
+        if content_type:
+            raise refusals.unsupported_patch()
         current = self._current(kind, name, namespace)
         if isinstance(patch, Mapping):
             patched = merge_patch(current, copied(dict(patch)))
@@ -233,6 +254,7 @@ class Cluster(KubeApi):
                 its kubelet removes it when it has ended, and whoever knows that it never will.
         """
         kind = self._kind(resource)
+        deletion.check_propagation(propagation)
         current = self._current(kind, name, namespace)
         deletion.check_preconditions(resource, current, uid, resource_version)
         finalizers = deletion.finalizers_after(current, propagation)
@@ -241,11 +263,13 @@ class Cluster(KubeApi):
         grace = deletion.grace_seconds(kind, current, grace_period_seconds)
         if deletion.changes_nothing(current, grace):
             return current
-        if not finalizers and not grace:
-            return current if dry_run else self._remove(resource, current)
-        return self._store(
-            resource, current, deletion.marked(current, finalizers, self._now(), grace), dry_run
-        )
+        if finalizers or grace:
+            marked = deletion.marked(current, finalizers, self._now(), grace)
+            return self._store(resource, current, marked, dry_run)
+        if kind.graceful:
+            # Even one without any grace is marked before it goes, in a write of its own.
+            current = self._store(resource, current, deletion.marked(current, [], self._now()), dry_run)
+        return current if dry_run else self._remove(resource, current)
 
     def evict(self, name: str, namespace: str, *, uid: str = "") -> None:
         """A DELETE that a disruption budget may refuse; what it takes of the budget is stored before it.
@@ -269,17 +293,22 @@ class Cluster(KubeApi):
     def _replace(self, kind: Kind, current: Object, body: Object, subresource: str, dry_run: bool) -> Object:
         meta = metadata.read(kind, body)
         writing.check_preconditions(kind, meta, current)
+        writing.check_kind(kind, body, meta.name)
+        causes = [] if subresource else writing.update_causes(kind, meta, current)
         new = (writing.status_updated if subresource else writing.updated)(kind, body, meta, current)
-        self._check(kind, "UPDATE", new, current)
+        self._check(kind, "UPDATE", new, current, causes)
         if deletion.complete(new):
             if not dry_run:
                 self._remove(kind.resource, current)
             return new
         return self._store(kind.resource, current, new, dry_run)
 
-    def _check(self, kind: Kind, operation: str, new: Object, old: Object | None) -> None:
-        if causes := kind.schema.validate(new, old):
-            raise refusals.invalid(kind.resource, new["metadata"]["name"], causes)
+    def _check(
+        self, kind: Kind, operation: str, new: Object, old: Object | None, found: Sequence[str]
+    ) -> None:
+        """Refuse for what is wrong with the metadata, as found before, and with the content, all in one."""
+        if causes := [*found, *kind.schema.validate(new, old)]:
+            raise refusals.invalid(kind.resource, new["metadata"].get("name", ""), causes)
         for admit in self.admit:
             admit(operation, kind.resource, new, old)
 
@@ -314,11 +343,12 @@ class Cluster(KubeApi):
             raise refusals.not_found(kind.resource, name)
         return obj
 
-    def _revision(self, resource_version: str) -> int:
+    def _revision(self, resource_version: str, exact: bool) -> int:
         """The revision a list asks for, 0 for any."""
-        revision = paging.read_version(resource_version)
+        revision = paging.read_version(resource_version, exact=exact)
         if revision > self._storage.revision:
-            raise refusals.too_large(revision, self._storage.revision)
+            current = self._storage.revision
+            raise refusals.future_revision() if exact else refusals.too_large(revision, current)
         return revision
 
     def _taken(self, kind: Kind, namespace: str) -> Callable[[str], bool]:

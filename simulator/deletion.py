@@ -25,16 +25,19 @@ def check_preconditions(resource: Resource, current: Object, uid: str, resource_
         raise refusals.delete_version_mismatch(resource, standing["name"], resource_version, found)
 
 
+def check_propagation(propagation: str) -> None:
+    if propagation not in COLLECTOR_FINALIZER:
+        raise Invalid(
+            'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: '
+            f'"{propagation}": supported values: "Foreground", "Background", "Orphan", "nil"'
+        )
+
+
 def finalizers_after(current: Object, propagation: str) -> list[str]:
     """The finalizers of an object once it is being deleted.
 
     An explicit policy sets or clears the collector's finalizers; without one those that are there stay.
     """
-    if propagation not in COLLECTOR_FINALIZER:
-        raise Invalid(
-            'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: '
-            f'"{propagation}": supported values: "Background", "Foreground", "Orphan", "nil"'
-        )
     finalizers = list(current["metadata"].get("finalizers", ()))
     if not propagation:
         return finalizers
@@ -79,6 +82,8 @@ def marked(current: Object, finalizers: list[str], now: datetime, grace: int = 0
     The first DELETE counts as a change of generation; a later one may bring the end forward.
     """
     metadata = {**current["metadata"], "finalizers": finalizers}
+    if not finalizers:
+        del metadata["finalizers"]
     if "deletionTimestamp" not in metadata:
         metadata["deletionTimestamp"] = writing.timestamp(now + timedelta(seconds=grace))
         if "generation" in metadata:

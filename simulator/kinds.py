@@ -59,8 +59,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     Attributes:
         custom: Defined by a CRD: a PUT must carry a resourceVersion.
+        versioned: Built in, and a PUT must carry a resourceVersion all the same.
         status: Has the status subresource.
         generation: Counts changes of its content; several core kinds do not.
+        annotations_count: A change of its annotations is one of its generation, too.
         graceful: Runs on a node, so that a deleted object stays until it has ended there.
         created_status: The status on create; None means that the client's own is kept.
         fields: Field selectors beside metadata.name and metadata.namespace, as dotted paths.
@@ -68,12 +70,14 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     resource: Resource
     custom: bool = False
+    versioned: bool = False
     status: bool = True
     generation: bool = True
+    annotations_count: bool = False
     graceful: bool = False
     created_status: Object | None = {}
     fields: tuple[str, ...] = ()
-    name_rule: Callable[[str], str] = names.subdomain
+    name_rule: Callable[[str], tuple[str, ...]] = names.subdomain
     schema: Schema = OpenSchema()
 
 
@@ -100,8 +104,8 @@ KINDS: tuple[Kind, ...] = (
         created_status={"phase": "Pending"},
         fields=("spec.nodeName", "status.phase"),
     ),
-    Kind(resource=SERVICES, generation=False, name_rule=names.service_name),
-    Kind(resource=DEPLOYMENTS),
+    Kind(resource=SERVICES, versioned=True, generation=False, name_rule=names.service_name),
+    Kind(resource=DEPLOYMENTS, annotations_count=True),
     Kind(resource=STATEFULSETS),
     Kind(resource=LEASES, status=False, generation=False),
     Kind(resource=PODDISRUPTIONBUDGETS, schema=BudgetSchema()),

@@ -16,6 +16,7 @@ ANNOTATIONS_BYTES = 256 * 1024
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+STANDARD_FINALIZERS = ("kubernetes", ORPHAN, FOREGROUND)
 
 
 class OwnerReference(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -53,13 +54,20 @@ def read(kind: Kind, obj: Object) -> ObjectMeta:
     """
     metadata = obj.get("metadata") or {}
     if isinstance(metadata, dict):
-        metadata = {key: value for key, value in metadata.items() if value is not None}
+        metadata = {key: _without_null(value) for key, value in metadata.items() if value is not None}
     try:
         return msgspec.convert(metadata, ObjectMeta)
     except msgspec.ValidationError as error:
         text = str(error).replace("`$", "`metadata")
         where = "" if "`metadata" in text else " - at `metadata`"
         raise refusals.cannot_be_handled(kind.resource, text + where) from error
+
+
+def _without_null(value: Any) -> Any:
+    """A null for a text, as in labels, reads as an empty one."""
+    if isinstance(value, dict) and None in value.values():
+        return {key: "" if each is None else each for key, each in value.items()}
+    return value
 
 
 def write(meta: ObjectMeta) -> Object:
@@ -71,9 +79,10 @@ def write(meta: ObjectMeta) -> Object:
 def name_causes(kind: Kind, meta: ObjectMeta) -> Iterator[str]:
     if not meta.name:
         yield "metadata.name: Required value: name or generateName is required"
-    elif complaint := kind.name_rule(meta.name):
-        yield f'metadata.name: Invalid value: "{meta.name}": {complaint}'
-    if meta.namespace and (complaint := names.label(meta.namespace)):
+    else:
+        for complaint in kind.name_rule(meta.name):
+            yield f'metadata.name: Invalid value: "{meta.name}": {complaint}'
+    for complaint in names.label(meta.namespace) if meta.namespace else ():
         yield f'metadata.namespace: Invalid value: "{meta.namespace}": {complaint}'
 
 
@@ -96,15 +105,15 @@ def content_causes(meta: ObjectMeta, old: ObjectMeta | None) -> Iterator[str]:
 
 def _label_causes(labels: dict[str, str]) -> Iterator[str]:
     for key, value in labels.items():
-        if complaint := names.label_key(key):
+        for complaint in names.label_key(key):
             yield f'metadata.labels: Invalid value: "{key}": {complaint}'
-        if complaint := names.label_value(value):
+        for complaint in names.label_value(value):
             yield f'metadata.labels: Invalid value: "{value}": {complaint}'
 
 
 def _annotation_causes(annotations: dict[str, str]) -> Iterator[str]:
     for key in annotations:
-        if complaint := names.label_key(key.lower()):
+        for complaint in names.label_key(key.lower()):
             yield f'metadata.annotations: Invalid value: "{key}": {complaint}'
     size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
     if size > ANNOTATIONS_BYTES:
@@ -113,11 +122,20 @@ def _annotation_causes(annotations: dict[str, str]) -> Iterator[str]:
 
 def _finalizer_causes(finalizers: list[str]) -> Iterator[str]:
     for finalizer in finalizers:
-        if complaint := names.label_key(finalizer):
+        for complaint in names.label_key(finalizer):
             yield f'metadata.finalizers: Invalid value: "{finalizer}": {complaint}'
     if FOREGROUND in finalizers and ORPHAN in finalizers:
         both = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
-        yield f"metadata.finalizers: Invalid value: {msgspec.json.encode(finalizers).decode()}: {both}"
+        found = ", ".join(f'"{finalizer}"' for finalizer in finalizers)
+        yield f"metadata.finalizers: Invalid value: []string{{{found}}}: {both}"
+
+
+def unqualified_finalizers(meta: ObjectMeta) -> Iterator[str]:
+    """Of a built-in kind; asked when it is created, not when it is updated."""
+    for number, finalizer in enumerate(meta.finalizers):
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            yield f'metadata.finalizers[{number}]: Invalid value: "{finalizer}": {why}'
 
 
 def _new_finalizer_causes(new: list[str], old: list[str]) -> Iterator[str]:
@@ -131,14 +149,14 @@ def _new_finalizer_causes(new: list[str], old: list[str]) -> Iterator[str]:
 
 def _owner_causes(owners: list[OwnerReference]) -> Iterator[str]:
     for owner in owners:
-        for field, value in (
-            ("apiVersion", owner.api_version),
-            ("kind", owner.kind),
-            ("name", owner.name),
-            ("uid", owner.uid),
+        for field, noun, value in (
+            ("apiVersion", "version", owner.api_version),
+            ("kind", "kind", owner.kind),
+            ("name", "name", owner.name),
+            ("uid", "uid", owner.uid),
         ):
             if not value:
-                yield f'metadata.ownerReferences.{field}: Invalid value: "": must not be empty'
+                yield f'metadata.ownerReferences.{field}: Invalid value: "": {noun} must not be empty'
         if owner.kind == "Event" and owner.api_version in ("v1", "events.k8s.io/v1"):
             yield f"metadata.ownerReferences: Invalid value: {owner.name}: is disallowed from being an owner"
     controllers = [owner.name for owner in owners if owner.controller]

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 
 import msgspec
 
-from kaito.runtime.ports import BadRequest, Invalid, Object, Page
+from kaito.runtime.ports import ApiError, BadRequest, Object, Page
 from simulator.selectors import Selection
 
 
@@ -22,10 +22,14 @@ class Token(msgspec.Struct, frozen=True):
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode()
 
 
-def read_version(text: str) -> int:
+def read_version(text: str, *, exact: bool = False) -> int:
     """A resourceVersion of a request; empty reads as 0, which means any."""
     if text and not (text.isascii() and text.isdigit()):
-        raise Invalid(f'resourceVersion: Invalid value: "{text}": expected a decimal number')
+        why = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        if exact:
+            raise BadRequest(f"invalid resource version: {why}")
+        # The watch cache, which answers all but exact requests, holds it for a fault of its own.
+        raise ApiError(why)
     return int(text or 0)
 
 

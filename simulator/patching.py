@@ -14,10 +14,16 @@ MAX_OPERATIONS = 10_000
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """``target`` with ``patch`` merged in; null deletes, anything but an object replaces."""
+    """``target`` with ``patch`` merged in; null deletes, anything but an object replaces.
+
+    Beyond the RFC, and as the real server's library does it, what is new or replaces something else than an
+    object loses its nulls, also those below lists.
+    """
+    if not isinstance(target, dict):
+        return _without_nulls(patch)
     if not isinstance(patch, dict):
         return patch
-    merged = dict(target) if isinstance(target, dict) else {}
+    merged = dict(target)
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
@@ -26,12 +32,21 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return merged
 
 
+def _without_nulls(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+        case list():
+            return [_without_nulls(each) for each in value if each is not None]
+    return value
+
+
 def json_patch(target: Object, operations: Sequence[Any]) -> Object:
     """``target`` with all operations applied in order, or none.
 
     Raises:
-        BadRequest: An operation is malformed.
-        Invalid: A path is not there, or a ``test`` found another value.
+        BadRequest: An operation is no object.
+        Invalid: An operation is malformed, a path is not there, or a ``test`` found another value.
         RequestTooLarge: More operations than the server takes.
     """
     if len(operations) > MAX_OPERATIONS:
@@ -41,45 +56,43 @@ def json_patch(target: Object, operations: Sequence[Any]) -> Object:
     result: Any = target
     for number, operation in enumerate(operations):
         result = _apply(result, operation, number)
-    if not isinstance(result, dict):
-        raise BadRequest(f"the patched document is {_name(result)}, expected an object")
-    return result
+    patched: Object = result
+    return patched
 
 
 def _apply(document: Any, operation: Any, number: int) -> Any:
     if not isinstance(operation, Mapping):
-        raise BadRequest(f"JSON patch operation {number}: expected an object, found {_name(operation)}")
+        raise BadRequest(
+            f"json: cannot unmarshal {_name(operation)} into Go value of type jsonpatch.Operation"
+        )
     path = _pointer(operation, "path", number)
     match operation.get("op"):
         case "add":
-            return _changed(document, path, "add", _operand(operation, number))
+            return _changed(document, path, "add", _operand(operation))
         case "replace":
-            return _changed(document, path, "replace", _operand(operation, number))
+            return _changed(document, path, "replace", _operand(operation))
         case "remove":
             return _changed(document, path, "remove", None)
         case "test":
-            return _tested(document, path, _operand(operation, number))
+            return _tested(document, path, _operand(operation))
         case "copy":
             return _changed(document, path, "add", _found(document, _pointer(operation, "from", number)))
         case "move":
             return _moved(document, _pointer(operation, "from", number), path)
         case other:
-            raise BadRequest(f"JSON patch operation {number}: unknown op {other!r}")
+            raise _refusal(f"operation {number}: unknown op {other!r}")
 
 
 def _pointer(operation: Mapping[str, Any], field: str, number: int) -> tuple[str, ...]:
     pointer = operation.get(field)
     if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
-        raise BadRequest(
-            f"JSON patch operation {number}: {field}: expected a JSON pointer, found {pointer!r}"
-        )
+        raise _refusal(f"operation {number}: {field}: expected a JSON pointer, found {pointer!r}")
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
-def _operand(operation: Mapping[str, Any], number: int) -> Any:
-    if "value" not in operation:
-        raise BadRequest(f"JSON patch operation {number}: {operation.get('op')} needs a value")
-    return operation["value"]
+def _operand(operation: Mapping[str, Any]) -> Any:
+    """The value; where there is none, a null is meant."""
+    return operation.get("value")
 
 
 def _tested(document: Any, path: tuple[str, ...], value: Any) -> Any:
@@ -118,9 +131,8 @@ def _changed(document: Any, path: tuple[str, ...], op: str, value: Any) -> Any:
 
 def _descend(node: Any, rest: tuple[str, ...], path: tuple[str, ...], op: str, value: Any) -> Any:
     if not rest:
-        if op == "remove":
-            raise _refusal("the whole document cannot be removed")
-        return value
+        # RFC 6902 would allow to replace it; the real server's library does not.
+        raise _refusal(f"{op}: the whole document is no target")
     if isinstance(node, dict):
         return _descend_object(node, rest, path, op, value)
     if isinstance(node, list):
@@ -175,7 +187,7 @@ def _missing(path: tuple[str, ...]) -> Invalid:
 
 
 def _refusal(why: str) -> Invalid:
-    return Invalid(f"the server rejected our request due to an error in our request: {why}")
+    return Invalid("the server rejected our request due to an error in our request", causes=[why])
 
 
 def _text(path: tuple[str, ...]) -> str:
@@ -185,4 +197,11 @@ def _text(path: tuple[str, ...]) -> str:
 
 
 def _name(value: object) -> str:
-    return "null" if value is None else type(value).__name__
+    match value:
+        case str():
+            return "string"
+        case bool():
+            return "bool"
+        case list():
+            return "array"
+    return "number"

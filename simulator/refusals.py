@@ -6,6 +6,7 @@ Clients and people match on these texts, so each is spelled as kube-apiserver sp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from kaito.runtime.ports import (
     AlreadyExists,
@@ -29,6 +30,10 @@ class ResourceVersionTooLarge(Unavailable):
 
 class RequestTooLarge(BadRequest):
     code, reason = 413, "RequestEntityTooLarge"
+
+
+class UnsupportedMediaType(BadRequest):
+    code, reason = 415, "UnsupportedMediaType"
 
 
 def qualified(resource: Resource, noun: str = "") -> str:
@@ -59,9 +64,20 @@ def modified(resource: Resource, name: str) -> Conflict:
     return conflict(resource, name, why)
 
 
-def uid_mismatch(resource: Resource, name: str, wanted: str, found: str) -> Conflict:
-    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
-    return conflict(resource, name, why)
+def uid_mismatch(
+    resource: Resource, key: str, name: str, wanted: str, found: str, *, dry_run: bool
+) -> Conflict:
+    """A PUT names another UID than that of the object, or of one that is gone: then ``found`` is empty."""
+    # The place in etcd, which a dry run knows only from where the server's own prefix ends.
+    path = "/".join(part for part in (resource.group, resource.plural, key) if part)
+    prefix = "" if dry_run else "/registry"
+    return conflict(
+        resource,
+        name,
+        f"StorageError: invalid object, Code: 4, Key: {prefix}/{path}, ResourceVersion: 0, "
+        "AdditionalErrorMsg: Precondition failed: "
+        f"UID in precondition: {wanted}, UID in object meta: {found}",
+    )
 
 
 def delete_uid_mismatch(resource: Resource, name: str, wanted: str, found: str) -> Conflict:
@@ -93,10 +109,44 @@ def invalid(resource: Resource, name: str, causes: Sequence[str]) -> Invalid:
     return Invalid(f'{qualified(resource, resource.kind)} "{name}" is invalid: {listed}')
 
 
+def unsupported_patch() -> UnsupportedMediaType:
+    taken = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+    return UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {taken}"
+    )
+
+
+def unconditional_update(resource: Resource, name: str) -> Invalid:
+    # The real server names the plural here, not the kind.
+    why = "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
+    return Invalid(f'{qualified(resource)} "{name}" is invalid: {why}')
+
+
 def cannot_be_handled(resource: Resource, why: str) -> BadRequest:
     return BadRequest(
         f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
     )
+
+
+def another_type(resource: Resource, api_version: Any, kind: Any) -> BadRequest:
+    """The body is of another type than its address, which the decoder of a built-in kind cannot read."""
+    version = str(api_version).rpartition("/")[2]
+    return BadRequest(
+        f'{kind} in version "{version}" cannot be handled as a {resource.kind}: '
+        f'no kind "{kind}" is registered for version "{api_version}"'
+    )
+
+
+def another_version(resource: Resource, api_version: Any) -> BadRequest:
+    return BadRequest(
+        f"the API version in the data ({api_version}) does not match "
+        f"the expected API version ({resource.api_version})"
+    )
+
+
+def another_kind(resource: Resource, kind: Any, name: str) -> Invalid:
+    noun = qualified(resource, str(kind))
+    return Invalid(f'{noun} "{name}" is invalid: kind: Invalid value: "{kind}": must be {resource.kind}')
 
 
 def too_old(wanted: int, oldest: int) -> Gone:
@@ -113,8 +163,13 @@ def expired_continue() -> Gone:
 
 def too_large(wanted: int, current: int) -> ResourceVersionTooLarge:
     return ResourceVersionTooLarge(
-        f"Too large resource version: {wanted}, current: {current}", retry_after_seconds=1.0
+        f"Timeout: Too large resource version: {wanted}, current: {current}", retry_after_seconds=1.0
     )
+
+
+def future_revision() -> ApiError:
+    """As `too_large`, of an exact request: it is passed on to etcd, whose refusal reads as a fault."""
+    return ApiError("etcdserver: mvcc: required revision is a future revision")
 
 
 def status_of(error: ApiError) -> Object:

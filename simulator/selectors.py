@@ -75,19 +75,14 @@ def selection(kind: Kind, namespace: str = "", labels: str = "", fields: str = "
     Raises:
         BadRequest: A selector cannot be parsed, or the kind has no such field to select by.
     """
-    resource = kind.resource
     try:
         return Selection(
-            namespace if resource.namespaced else "",
+            namespace if kind.resource.namespaced else "",
             tuple(_requirements(labels)),
             tuple(_field_terms(kind, fields)),
         )
     except ValueError as error:
-        group_version = f"{resource.api_version}, Resource={resource.plural}"
-        raise BadRequest(
-            f'Unable to find "{group_version}" that match label selector "{labels}", '
-            f'field selector "{fields}": {error}'
-        ) from error
+        raise BadRequest(str(error)) from error
 
 
 class _Tokens:
@@ -100,12 +95,6 @@ class _Tokens:
     def take(self) -> str:
         token, self.current = self.current, next(self._rest, _END)
         return token
-
-    def expect(self, *wanted: str) -> None:
-        found = self.take()
-        if found not in wanted:
-            expected = " or ".join(f"'{token}'" for token in wanted)
-            raise ValueError(f"unable to parse requirement: found '{found}', expected: {expected}")
 
 
 def _split(text: str) -> Iterator[str]:
@@ -122,11 +111,16 @@ def _requirements(text: str) -> Iterator[Requirement]:
     tokens = _Tokens(text)
     if tokens.current == _END:
         return
+    if tokens.current in _SYMBOLS and tokens.current != "!":
+        raise ValueError(f"found '{tokens.current}', expected: !, identifier, or 'end of string'")
     while True:
         yield _requirement(tokens)
         if tokens.current == _END:
             return
-        tokens.expect(",")
+        if (found := tokens.take()) != ",":
+            raise ValueError(f"found '{found}', expected: ',' or 'end of string'")
+        if tokens.current == _END or (tokens.current in _SYMBOLS and tokens.current != "!"):
+            raise ValueError(f"found '{tokens.current}', expected: identifier after ','")
 
 
 def _requirement(tokens: _Tokens) -> Requirement:
@@ -138,66 +132,82 @@ def _requirement(tokens: _Tokens) -> Requirement:
         return Requirement(key, "exists")
     match tokens.take():
         case "=" | "==":
-            return Requirement(key, "in", (_value(tokens),))
+            return Requirement(key, "in", (_value(tokens, key),))
         case "!=":
-            return Requirement(key, "notin", (_value(tokens),))
+            return Requirement(key, "notin", (_value(tokens, key),))
         case "in" | "notin" as operator:
-            return Requirement(key, operator, _values(tokens))
+            return Requirement(key, operator, _values(tokens, key))
         case ">" | "<" as operator:
-            return Requirement(key, "gt" if operator == ">" else "lt", (_integer(tokens),))
+            return Requirement(key, "gt" if operator == ">" else "lt", (_integer(tokens, key),))
         case found:
-            expected = "in, notin, =, ==, !=, gt, lt"
-            raise ValueError(f"unable to parse requirement: found '{found}', expected: {expected}")
+            expected = "'=', '!=', '==', 'in', notin'"
+            raise _unparsed(f"found '{found}', expected: {expected}")
 
 
 def _key(tokens: _Tokens) -> str:
     key = tokens.take()
     if key in _SYMBOLS or key == _END:
-        raise ValueError(f"unable to parse requirement: found '{key}', expected: identifier")
-    if complaint := names.label_key(key):
-        raise ValueError(f'unable to parse requirement: key: Invalid value: "{key}": {complaint}')
+        raise _unparsed(f"found '{key}', expected: identifier")
+    if complaints := names.label_key(key):
+        raise _unparsed(f'invalid label key "{key}": {"; ".join(complaints)}')
     return key
 
 
-def _value(tokens: _Tokens) -> str:
+def _value(tokens: _Tokens, key: str) -> str:
     """A value may be empty: ``k=`` and ``k in (a,)`` are legal."""
     value = "" if tokens.current in (",", ")", _END) else tokens.take()
     if value in _SYMBOLS:
-        raise ValueError(f"unable to parse requirement: found '{value}', expected: identifier")
-    if complaint := names.label_value(value):
-        raise ValueError(f'unable to parse requirement: values: Invalid value: "{value}": {complaint}')
+        raise _unparsed(f"found '{value}', expected: identifier")
+    if complaints := names.label_value(value):
+        raise _unparsed(f'invalid label value: "{value}": at key: "{key}": {"; ".join(complaints)}')
     return value
 
 
-def _values(tokens: _Tokens) -> tuple[str, ...]:
-    tokens.expect("(")
-    values = [_value(tokens)]
+def _values(tokens: _Tokens, key: str) -> tuple[str, ...]:
+    if (found := tokens.take()) != "(":
+        raise _unparsed(f"found '{found}' expected: '('")
+    values = [_value(tokens, key)]
     while tokens.current == ",":
         tokens.take()
-        values.append(_value(tokens))
-    tokens.expect(")")
+        values.append(_value(tokens, key))
+    if (found := tokens.take()) != ")":
+        raise _unparsed(f"found '{found}', expected: ',' or ')'")
     return tuple(sorted(set(values)))
 
 
-def _integer(tokens: _Tokens) -> str:
-    value = _value(tokens)
+def _integer(tokens: _Tokens, key: str) -> str:
+    value = _value(tokens, key)
     if not re.fullmatch(r"[+-]?[0-9]+", value):
-        raise ValueError(
-            f'unable to parse requirement: values[0]: Invalid value: "{value}": '
-            "for 'Gt', 'Lt' operators, the value must be an integer"
-        )
+        raise _unparsed("for 'Gt', 'Lt' operators, the value must be an integer")
     return value
+
+
+def _unparsed(why: str) -> ValueError:
+    return ValueError(f"unable to parse requirement: {why}")
 
 
 def _field_terms(kind: Kind, text: str) -> Iterator[tuple[tuple[str, ...], str, bool]]:
     for term in filter(None, (part.strip() for part in text.split(","))):
-        found = re.fullmatch(r"([^=!]+)(==|!=|=)(.*)", term)
+        found = re.fullmatch(r"([^=!]*)(==|!=|=)(.*)", term)
         if found is None:
             raise ValueError(f"invalid selector: '{term}'; can't understand '{term}'")
         path, operator, value = found.groups()
-        if path not in ("metadata.name", "metadata.namespace", *kind.fields):
-            raise ValueError(f"field label not supported: {path}")
+        if path not in (known := _fields_of(kind)):
+            raise ValueError(_unknown_field(kind, path, known))
         yield tuple(path.split(".")), value, operator != "!="
+
+
+def _unknown_field(kind: Kind, path: str, known: tuple[str, ...]) -> str:
+    """Kinds that have selectable fields of their own, or are custom, do not tell which these are."""
+    if kind.custom or kind.fields:
+        return f"field label not supported: {path}"
+    listed = ", ".join(f'"{each}"' for each in known)
+    return f'"{path}" is not a known field selector: only {listed}'
+
+
+def _fields_of(kind: Kind) -> tuple[str, ...]:
+    common = ("metadata.name", "metadata.namespace") if kind.resource.namespaced else ("metadata.name",)
+    return (*common, *kind.fields)
 
 
 def _field(obj: Object, path: tuple[str, ...]) -> str:

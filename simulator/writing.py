@@ -8,11 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from kaito.runtime.ports import BadRequest, Object
+from kaito.runtime.ports import ApiError, BadRequest, Object
 from simulator import refusals
 from simulator.documents import same
 from simulator.kinds import Kind
-from simulator.metadata import ObjectMeta, content_causes, name_causes, read, write
+from simulator.metadata import (
+    ObjectMeta,
+    content_causes,
+    name_causes,
+    read,
+    unqualified_finalizers,
+    write,
+)
 
 DEFAULT_NAMESPACE = "default"
 
@@ -42,20 +49,22 @@ def typed(kind: Kind, body: object) -> Object:
     resource = kind.resource
     if not isinstance(body, dict):
         raise refusals.cannot_be_handled(resource, f"expected an object, found {type(body).__name__}")
-    found = body.get("apiVersion", resource.api_version), body.get("kind", resource.kind)
-    if found != (resource.api_version, resource.kind):
-        raise BadRequest(
-            f"the object provided is a {found[0]} {found[1]}, "
-            f"expected a {resource.api_version} {resource.kind}"
-        )
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, **body}
+    full = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, **body}
+    if kind.custom and full["apiVersion"] != resource.api_version:
+        raise refusals.another_version(resource, full["apiVersion"])
+    if not kind.custom and (full["apiVersion"], full["kind"]) != (resource.api_version, resource.kind):
+        raise refusals.another_type(resource, full["apiVersion"], full["kind"])
+    return full
+
+
+def check_kind(kind: Kind, body: Object, name: str) -> None:
+    """Of a custom object, whose kind is validated with its content."""
+    if body["kind"] != kind.resource.kind:
+        raise refusals.another_kind(kind.resource, body["kind"], name)
 
 
 def created(kind: Kind, body: Object, meta: ObjectMeta, *, uid: str, now: str) -> Object:
     """A new object, complete but for its resourceVersion."""
-    if meta.resource_version:
-        raise BadRequest("resourceVersion should not be set on objects to be created")
-    _refuse(kind, meta, [*name_causes(kind, meta), *content_causes(meta, None)])
     meta.uid = uid
     meta.creation_timestamp = now
     meta.deletion_timestamp = ""
@@ -69,11 +78,6 @@ def created(kind: Kind, body: Object, meta: ObjectMeta, *, uid: str, now: str) -
 def updated(kind: Kind, body: Object, meta: ObjectMeta, current: Object) -> Object:
     """The current object with the body's content and labels; its status stays, the server's fields stay."""
     old = read(kind, current)
-    causes = list(content_causes(meta, old))
-    if meta.deletion_timestamp and not old.deletion_timestamp:
-        value = meta.deletion_timestamp
-        causes.append(f'metadata.deletionTimestamp: Invalid value: "{value}": field is immutable')
-    _refuse(kind, meta, causes)
     for field in (
         "namespace",
         "uid",
@@ -85,7 +89,10 @@ def updated(kind: Kind, body: Object, meta: ObjectMeta, current: Object) -> Obje
         setattr(meta, field, getattr(old, field))
     content = kind.schema.default(kind.schema.prune(body))
     meta.generation = old.generation
-    if kind.generation and not _same_content(kind, content, current):
+    if kind.generation and not (
+        _same_content(kind, content, current)
+        and (not kind.annotations_count or meta.annotations == old.annotations)
+    ):
         meta.generation += 1
     return _assembled(content, meta, current.get("status"), kind.status)
 
@@ -101,11 +108,11 @@ def status_updated(kind: Kind, body: Object, meta: ObjectMeta, current: Object) 
 
 
 def check_preconditions(kind: Kind, meta: ObjectMeta, current: Object) -> None:
-    """What the body says of the object it means: name, UID and resourceVersion.
+    """What the body says of the object it means: name and resourceVersion.
 
     Raises:
         BadRequest: The body is another object's.
-        Conflict: The object is another one of that name, or has changed since it was read.
+        Conflict: The object has changed since it was read.
         Invalid: A custom resource is written without a resourceVersion.
     """
     resource, standing = kind.resource, current["metadata"]
@@ -118,19 +125,43 @@ def check_preconditions(kind: Kind, meta: ObjectMeta, current: Object) -> None:
             f"the namespace of the object ({meta.namespace}) does not match "
             f"the namespace on the URL ({namespace})"
         )
-    if meta.uid and meta.uid != standing["uid"]:
-        raise refusals.uid_mismatch(resource, name, meta.uid, standing["uid"])
     if meta.resource_version in ("", "0"):
         if kind.custom:
-            why = "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
-            raise refusals.invalid(resource, name, [why])
+            raise refusals.unconditional_update(resource, name)
+    elif not meta.resource_version.isdecimal():
+        # A plain error of the storage, so it reads as a fault.
+        raise ApiError(f'strconv.ParseUint: parsing "{meta.resource_version}": invalid syntax')
     elif meta.resource_version != standing["resourceVersion"]:
         raise refusals.modified(resource, name)
 
 
-def _refuse(kind: Kind, meta: ObjectMeta, causes: list[str]) -> None:
-    if causes:
-        raise refusals.invalid(kind.resource, meta.name, causes)
+def creation_causes(kind: Kind, meta: ObjectMeta) -> list[str]:
+    """What is wrong with the metadata of a new object."""
+    causes = [*name_causes(kind, meta), *content_causes(meta, None)]
+    return causes if kind.custom else [*causes, *unqualified_finalizers(meta)]
+
+
+def update_causes(kind: Kind, meta: ObjectMeta, current: Object) -> list[str]:
+    """What may not become of the metadata; asked before `updated` restores what is the server's."""
+    old = read(kind, current)
+    causes = list(content_causes(meta, old))
+    if meta.uid and meta.uid != old.uid:
+        causes.append(f'metadata.uid: Invalid value: "{meta.uid}": field is immutable')
+    if meta.deletion_timestamp and not old.deletion_timestamp:
+        value = _go_time(meta.deletion_timestamp)
+        causes.append(f"metadata.deletionTimestamp: Invalid value: {value}: field is immutable")
+    if (grace := meta.deletion_grace_period_seconds) not in (None, old.deletion_grace_period_seconds):
+        causes.append(f"metadata.deletionGracePeriodSeconds: Invalid value: {grace}: field is immutable")
+    if kind.versioned and not meta.resource_version:
+        causes.append('metadata.resourceVersion: Invalid value: "": must be specified for an update')
+    return causes
+
+
+def _go_time(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+    except ValueError:
+        return text
 
 
 def _initial_status(kind: Kind, body: Object) -> object:

@@ -44,15 +44,41 @@ def deleting(cluster: Cluster, clock: SetClock) -> Object:
 
 
 def test_object_without_finalizers_goes_at_once(cluster: Cluster) -> None:
-    pod = cluster.create(PODS, a_pod())
+    machine = cluster.create(MACHINES, a_machine())
 
+    answer = cluster.delete(MACHINES, "ws1")
+
+    assert answer == machine
+    with pytest.raises(NotFound, match=r'^machines.karpenter.sh "ws1" not found'):
+        cluster.get(MACHINES, "ws1")
+    with pytest.raises(NotFound):
+        cluster.delete(MACHINES, "ws1")
+
+
+def test_pod_is_marked_before_it_goes(cluster: Cluster) -> None:
+    cluster.create(PODS, a_pod())
+    watch = cluster.watch(PODS, resource_version=cluster.resource_version)
+
+    asked = cluster.delete(PODS, "pod-0", dry_run=True)
     answer = cluster.delete(PODS, "pod-0")
 
-    assert answer == pod
-    with pytest.raises(NotFound, match='pods "pod-0" not found'):
-        cluster.get(PODS, "pod-0")
-    with pytest.raises(NotFound):
-        cluster.delete(PODS, "pod-0")
+    marked, gone = watch.poll()
+    assert (marked.type, gone.type) == ("MODIFIED", "DELETED")
+    assert marked.object == answer
+    assert answer["metadata"]["deletionTimestamp"] == asked["metadata"]["deletionTimestamp"]
+    assert answer["metadata"]["deletionGracePeriodSeconds"] == 0
+    assert cluster.list(PODS).items == []
+
+
+def test_odd_propagation_is_refused_first(cluster: Cluster) -> None:
+    with pytest.raises(Invalid, match='supported values: "Foreground", "Background", "Orphan", "nil"'):
+        cluster.delete(MACHINES, "nobody", propagation="Never")
+
+
+def test_deletion_without_finalizers_names_none(cluster: Cluster) -> None:
+    cluster.create(PODS, a_pod(node="node-a"))
+
+    assert "finalizers" not in cluster.delete(PODS, "pod-0")["metadata"]
 
 
 def test_finalizer_holds_the_object(cluster: Cluster, deleting: Object) -> None:
@@ -130,13 +156,22 @@ def test_deleting_object_takes_no_new_finalizer(cluster: Cluster, deleting: Obje
 
 @pytest.mark.parametrize("value", [None, "2030-01-01T00:00:00Z"])
 def test_deletion_cannot_be_taken_back(cluster: Cluster, deleting: Object, value: str | None) -> None:
-    patch = {"deletionTimestamp": value, "deletionGracePeriodSeconds": value and 30}
+    patch = {"deletionTimestamp": value, "deletionGracePeriodSeconds": None}
 
     patched = cluster.patch(MACHINES, "ws1", {"metadata": patch, "spec": {"more": 1}})
 
     kept = ("deletionTimestamp", "deletionGracePeriodSeconds")
     assert {key: patched["metadata"][key] for key in kept} == {key: deleting["metadata"][key] for key in kept}
     assert patched["metadata"]["generation"] == 3
+
+
+def test_grace_of_an_object_is_not_the_clients(cluster: Cluster, deleting: Object) -> None:
+    cause = "metadata.deletionGracePeriodSeconds: Invalid value: 30: field is immutable"
+
+    with pytest.raises(Invalid, match=cause):
+        cluster.patch(MACHINES, "ws1", {"metadata": {"deletionGracePeriodSeconds": 30}})
+
+    assert cluster.get(MACHINES, "ws1") == deleting
 
 
 def test_status_of_deleting_object_can_be_written(cluster: Cluster, deleting: Object) -> None:

@@ -8,9 +8,9 @@ from kaito.runtime.ports import (
     NODES,
     PODS,
     WORKSPACES,
+    ApiError,
     BadRequest,
     Gone,
-    Invalid,
     Page,
 )
 from simulator.cluster import Cluster
@@ -165,5 +165,8 @@ def test_nonsense_parameters_are_refused(cluster: Cluster) -> None:
         cluster.list(PODS, continue_="nonsense")
     with pytest.raises(BadRequest, match="not allowed when using continue"):
         cluster.list(PODS, continue_=token, resource_version="2")
-    with pytest.raises(Invalid, match='resourceVersion: Invalid value: "abc"'):
+    with pytest.raises(ApiError, match=r'^resourceVersion: Invalid value: "abc"') as caught:
         cluster.list(PODS, resource_version="abc")
+    with pytest.raises(BadRequest, match=r'^invalid resource version: resourceVersion: Invalid value: "abc"'):
+        cluster.list(PODS, resource_version="abc", limit=1)
+    assert caught.value.code == 500

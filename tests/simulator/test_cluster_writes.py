@@ -26,7 +26,7 @@ from kaito.runtime.ports import (
     Resource,
 )
 from simulator.cluster import Cluster
-from simulator.kinds import Kind, OpenSchema
+from simulator.kinds import KINDS, Kind, OpenSchema
 from tests.simulator.virtual import (
     SetClock,
     a_cluster,
@@ -236,9 +236,7 @@ def test_several_causes_are_one_answer(cluster: Cluster) -> None:
         ({"metadata": {"finalizers": "x"}}, r"metadata\.finalizers"),
         ({"metadata": "x"}, "metadata"),
         ([], "expected an object"),
-        ({"metadata": {"name": "x"}, "apiVersion": "v1"}, "expected a kaito.sh/v1alpha1 Workspace"),
-        ({"metadata": {"name": "x"}, "kind": "Pod"}, "expected a kaito.sh/v1alpha1 Workspace"),
-        ({"metadata": {"name": "x", "resourceVersion": "3"}}, "resourceVersion should not be set"),
+        ({"metadata": {"name": "x"}, "apiVersion": "v1"}, r"version in the data \(v1\) does not match"),
         ({"metadata": {"name": "x"}, "a": object()}, "not JSON"),
     ],
 )
@@ -287,8 +285,81 @@ def test_update_without_version_depends_on_kind(cluster: Cluster, resource: Reso
             Invalid, match="resourceVersion: Invalid value: 0x0: must be specified for an update"
         ):
             cluster.update(resource, plain(spec={"a": 2}))
+    elif resource == SERVICES:
+        with pytest.raises(Invalid, match='resourceVersion: Invalid value: "": must be specified'):
+            cluster.update(resource, plain(spec={"a": 2}))
     else:
         assert cluster.update(resource, plain(spec={"a": 2}))["spec"] == {"a": 2}
+
+
+def test_update_of_a_missing_uid_conflicts(cluster: Cluster) -> None:
+    gone = cluster.create(MACHINES, plain())
+    cluster.delete(MACHINES, "one")
+
+    with pytest.raises(
+        Conflict, match=f"UID in precondition: {gone['metadata']['uid']}, UID in object meta: "
+    ):
+        cluster.update(MACHINES, gone)
+    with pytest.raises(NotFound):
+        cluster.update(MACHINES, plain(spec={}))
+
+
+def test_new_object_has_no_version_yet(cluster: Cluster) -> None:
+    body = {"metadata": {"name": "one", "resourceVersion": "3"}}
+
+    with pytest.raises(ApiError, match="resourceVersion should not be set") as caught:
+        cluster.create(MACHINES, body)
+
+    assert caught.value.code == 500
+    assert cluster.create(MACHINES, body, dry_run=True)["metadata"]["name"] == "one"
+    assert cluster.list(MACHINES).items == []
+
+
+def test_body_of_another_built_in_kind_is_unreadable(cluster: Cluster) -> None:
+    body = {"apiVersion": "apps/v1", "kind": "Secret", "metadata": {"name": "one"}}
+
+    with pytest.raises(
+        BadRequest, match=r'^Secret in version "v1" cannot be handled as a Deployment: no kind'
+    ):
+        cluster.create(DEPLOYMENTS, body)
+
+
+def test_all_causes_are_told_at_once() -> None:
+    cluster = a_cluster(kinds=KINDS)
+    body = {"metadata": {"name": "No", "finalizers": ["a/b/c"]}, "resource": {}}
+
+    with pytest.raises(Invalid) as caught:
+        cluster.create(WORKSPACES, body)
+
+    for path in ("metadata.name", "metadata.finalizers", "resource.labelSelector"):
+        assert f"{path}: " in caught.value.message
+
+
+def test_built_in_kinds_know_their_finalizers(cluster: Cluster) -> None:
+    body = plain() | {"metadata": {"name": "one", "finalizers": ["orphan", "mine"]}}
+
+    with pytest.raises(Invalid, match=r'metadata.finalizers\[1\]: Invalid value: "mine": name is neither'):
+        cluster.create(NODES, body)
+
+    assert cluster.create(MACHINES, body)["metadata"]["finalizers"] == ["orphan", "mine"]
+
+
+def test_annotation_counts_for_a_deployment(cluster: Cluster) -> None:
+    patch = {"metadata": {"annotations": {"a": "b"}}}
+    for resource in (DEPLOYMENTS, STATEFULSETS):
+        cluster.create(resource, plain())
+
+    assert cluster.patch(DEPLOYMENTS, "one", patch)["metadata"]["generation"] == 2
+    assert cluster.patch(STATEFULSETS, "one", patch)["metadata"]["generation"] == 1
+
+
+def test_patch_of_other_type_is_refused(cluster: Cluster) -> None:
+    strategic = "application/strategic-merge-patch+json"
+
+    with pytest.raises(BadRequest, match="accepted media types include: ") as caught:
+        cluster.patch(WORKSPACES, "one", {}, content_type=strategic)
+
+    assert (caught.value.code, caught.value.reason) == (415, "UnsupportedMediaType")
 
 
 @pytest.mark.parametrize("resource", CUSTOM, ids=lambda resource: resource.kind)
@@ -319,7 +390,8 @@ def test_namesake_with_other_uid_conflicts(cluster: Cluster) -> None:
 
     with pytest.raises(Conflict, match=f"UID in precondition: {first['metadata']['uid']}"):
         cluster.update(PODS, {**first, "spec": {}})
-    with pytest.raises(Conflict):
+    # In a patch it is a change of the UID.
+    with pytest.raises(Invalid, match="field is immutable"):
         cluster.patch(PODS, "pod-0", {"metadata": {"uid": first["metadata"]["uid"]}, "spec": {"a": 1}})
 
     assert cluster.get(PODS, "pod-0") == second
@@ -490,13 +562,14 @@ def test_server_fields_survive_an_update(cluster: Cluster, clock: SetClock) -> N
         ({"metadata": {"name": "y"}}, BadRequest, "does not match the name on the URL"),
         ({"metadata": {"name": None}}, BadRequest, "does not match the name on the URL"),
         ({"metadata": {"namespace": "y"}}, BadRequest, "does not match the namespace on the URL"),
-        ({"metadata": {"uid": "y"}}, Conflict, "UID in precondition: y"),
+        ({"metadata": {"uid": "y"}}, Invalid, 'metadata.uid: Invalid value: "y": field is immutable'),
         ({"metadata": {"deletionTimestamp": "2024-04-05T18:29:58Z"}}, Invalid, "field is immutable"),
         ({"metadata": {"labels": {"a": "-"}}}, Invalid, "a valid label"),
         ({"metadata": {"labels": {"a": 1}}}, BadRequest, "metadata.labels"),
-        ({"kind": "Pod"}, BadRequest, "expected a kaito.sh/v1alpha1 Workspace"),
-        ({"apiVersion": "kaito.sh/v1"}, BadRequest, "expected a kaito.sh/v1alpha1 Workspace"),
-        ([{"op": "test", "path": "/resource/count", "value": 2}], Invalid, "test failed"),
+        ({"kind": "Pod"}, Invalid, '^Pod.kaito.sh "falcon" is invalid: kind: .* must be Workspace$'),
+        ({"apiVersion": "kaito.sh/v1"}, BadRequest, "expected API version"),
+        ([{"op": "test", "path": "/resource/count", "value": 2}], Invalid, "error in our request$"),
+        ({"metadata": {"resourceVersion": "x"}}, ApiError, 'parsing "x": invalid syntax'),
     ],
 )
 def test_refused_patch_changes_nothing(

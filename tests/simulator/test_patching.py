@@ -24,6 +24,13 @@ documents = st.recursive(
 objects = st.dictionaries(st.text("ab/~", max_size=2), documents, max_size=3)
 
 
+def without_nulls(value: Any) -> Any:
+    """As the patches of real clients: a null in a list is no deletion of anything."""
+    if isinstance(value, list):
+        return [without_nulls(each) for each in value if each is not None]
+    return {key: without_nulls(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
 # The test cases of RFC 7386, appendix A.
 @pytest.mark.parametrize(
     ("target", "patch", "expected"),
@@ -49,7 +56,21 @@ def test_merge_patch_follows_its_rfc(target: Any, patch: Any, expected: Any) -> 
     assert merge_patch(target, patch) == expected
 
 
-@given(target=documents, patch=documents)
+# Beyond the RFC: the library of the real server drops nulls from what is new, but not from an array that
+# takes the place of an object.
+@pytest.mark.parametrize(
+    ("target", "patch", "expected"),
+    [
+        ({}, {"a": [1, None, {"b": None}]}, {"a": [1, {}]}),
+        ({"a": [2]}, {"a": [1, None, {"b": None}]}, {"a": [1, {}]}),
+        ({"a": {}}, {"a": [1, None]}, {"a": [1, None]}),
+    ],
+)
+def test_merge_patch_drops_nulls_of_new_values(target: Any, patch: Any, expected: Any) -> None:
+    assert merge_patch(target, patch) == expected
+
+
+@given(target=objects, patch=objects.map(without_nulls))
 def test_merge_patch_twice_is_once(target: Any, patch: Any) -> None:
     before = copy.deepcopy(target)
 
@@ -75,10 +96,10 @@ DOCUMENT: dict[str, Any] = {"a": {"b": [1, 2, 3]}, "c/d": {"e~f": 0}, "n": None}
     [
         ({"op": "add", "path": "/x", "value": 1}, {**DOCUMENT, "x": 1}),
         ({"op": "add", "path": "/a", "value": 1}, {**DOCUMENT, "a": 1}),
+        ({"op": "add", "path": "/x"}, {**DOCUMENT, "x": None}),
         ({"op": "add", "path": "/a/b/1", "value": 9}, {**DOCUMENT, "a": {"b": [1, 9, 2, 3]}}),
         ({"op": "add", "path": "/a/b/3", "value": 9}, {**DOCUMENT, "a": {"b": [1, 2, 3, 9]}}),
         ({"op": "add", "path": "/a/b/-", "value": 9}, {**DOCUMENT, "a": {"b": [1, 2, 3, 9]}}),
-        ({"op": "add", "path": "", "value": {"z": 1}}, {"z": 1}),
         ({"op": "add", "path": "/c~1d/g", "value": 1}, {**DOCUMENT, "c/d": {"e~f": 0, "g": 1}}),
         ({"op": "replace", "path": "/c~1d/e~0f", "value": 1}, {**DOCUMENT, "c/d": {"e~f": 1}}),
         ({"op": "replace", "path": "/a/b/0", "value": None}, {**DOCUMENT, "a": {"b": [None, 2, 3]}}),
@@ -120,19 +141,19 @@ def test_json_patch_follows_its_rfc(operation: Any, expected: Any) -> None:
         ({"op": "remove", "path": ""}, Invalid, "whole document"),
         ({"op": "copy", "from": "/c~1d/x", "path": "/y"}, Invalid, "path /c~1d/x does not exist"),
         ({"op": "move", "from": "/a", "path": "/a/b/0"}, Invalid, "moving /a into itself"),
-        ({"op": "replace", "path": "", "value": 3}, BadRequest, "the patched document is int"),
-        ({"op": "add", "path": "/x"}, BadRequest, "operation 0: add needs a value"),
-        ({"op": "add", "path": "x", "value": 1}, BadRequest, "expected a JSON pointer, found 'x'"),
-        ({"op": "copy", "path": "/x"}, BadRequest, "from: expected a JSON pointer, found None"),
-        ({"op": "zap", "path": "/x"}, BadRequest, "unknown op 'zap'"),
-        ("add", BadRequest, "operation 0: expected an object, found str"),
+        ({"op": "replace", "path": "", "value": 3}, Invalid, "whole document"),
+        ({"op": "add", "path": "x", "value": 1}, Invalid, "expected a JSON pointer, found 'x'"),
+        ({"op": "copy", "path": "/x"}, Invalid, "from: expected a JSON pointer, found None"),
+        ({"op": "zap", "path": "/x"}, Invalid, "unknown op 'zap'"),
+        ("add", BadRequest, "cannot unmarshal string into"),
     ],
 )
 def test_malformed_json_patch_is_refused(operation: Any, error: type[ApiError], complaint: str) -> None:
     with pytest.raises(error) as refusal:
         json_patch(DOCUMENT, [operation])
 
-    assert complaint in refusal.value.message
+    # The real server's own message says nothing; the causes of its Status do.
+    assert complaint in " ".join([refusal.value.message, *refusal.value.causes])
 
 
 def test_long_json_patch_is_too_large() -> None:

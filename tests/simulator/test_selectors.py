@@ -64,19 +64,19 @@ def test_label_selector_selects(row: tuple[str, bool, bool, bool, bool]) -> None
 @pytest.mark.parametrize(
     ("selector", "complaint"),
     [
-        ("a=x,", "found '', expected: identifier"),
-        (",a", "found ',', expected: identifier"),
-        ("a=x y", "found 'y', expected: ','"),
-        ("a in x", "found 'x', expected: '('"),
-        ("a in (x", "found '', expected: ')'"),
-        ("a in (x y)", "found 'y', expected: ')'"),
-        ("a b", "found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a=x,", "found '', expected: identifier after ','"),
+        (",a", "found ',', expected: !, identifier, or 'end of string'"),
+        ("a=x y", "found 'y', expected: ',' or 'end of string'"),
+        ("a in x", "found 'x' expected: '('"),
+        ("a in (x", "found '', expected: ',' or ')'"),
+        ("a in (x y)", "found 'y', expected: ',' or ')'"),
+        ("a b", "found 'b', expected: '=', '!=', '==', 'in', notin'"),
         ("!", "found '', expected: identifier"),
         ("a=!", "found '!', expected: identifier"),
-        ("a=-", 'values: Invalid value: "-"'),
+        ("a=-", 'invalid label value: "-": at key: "a": a valid label'),
         ("A b/c=1", "found 'b/c'"),
         ("a b/c", "found 'b/c'"),
-        ("Ex/a=1", 'key: Invalid value: "Ex/a": prefix part'),
+        ("Ex/a=1", 'invalid label key "Ex/a": prefix part'),
         ("a>x", "the value must be an integer"),
     ],
 )
@@ -85,9 +85,6 @@ def test_unreadable_label_selector_is_refused(selector: str, complaint: str) -> 
         selection(kind_of(WORKSPACES), labels=selector)
 
     assert complaint in refusal.value.message
-    assert refusal.value.message.startswith(
-        'Unable to find "kaito.sh/v1alpha1, Resource=workspaces" that match'
-    )
 
 
 @given(labels=label_maps, key=st.sampled_from("abc"), values=st.sets(st.sampled_from("xy3"), min_size=1))
