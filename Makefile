@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 DEMO_LOG := out/demo.db
 
-.PHONY: help demo test lint bench clean
+MEASURED := tests/e2e/test_five_hundred.py tests/e2e/test_soak.py
+
+.PHONY: help demo test lint e2e bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   simulate the example Workspace and show what to do next"
 	@echo "make test   linters, types, import contracts, tests"
 	@echo "make lint   the linters alone"
+	@echo "make e2e    both processes on a real API server; needs KUBEBUILDER_ASSETS and kubectl"
 	@echo "make bench  the benchmarks, with the ratios they promise"
 	@echo "make clean  remove everything that was made here"
 
@@ -45,6 +48,13 @@ lint: $(VENV)/.dev
 
 test: lint
 	$(BIN)/pytest --numprocesses auto
+
+# Two tests at a time, each worker with an API server of its own, crashes at every call among them; then two
+# thousand programs on two servers, and last, alone, what measures.
+e2e: $(VENV)/.dev
+	$(BIN)/pytest -m "real_server and not campaign" --numprocesses 2 tests/e2e $(MEASURED:%=--ignore=%)
+	KAITO_DIFFERENTIAL_PROGRAMS=2000 $(BIN)/pytest -m real_server tests/differential
+	$(BIN)/pytest -m real_server -s $(MEASURED)
 
 bench: $(VENV)/.bench
 	$(BIN)/pytest benchmarks --benchmark-sort=name --benchmark-columns=min,median,rounds --benchmark-disable-gc
