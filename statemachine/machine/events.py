@@ -320,7 +320,10 @@ class MachineRemoved(Event, frozen=True, kw_only=True, gc=False):
 
 
 class MachineVanished(Event, frozen=True, kw_only=True, gc=False):
-    """The Machine is gone from the API although its pool may exist: somebody removed our finalizer."""
+    """The Machine is gone from the API although its pool may exist.
+
+    Somebody removed our finalizer, or the cluster was set back to a backup that does not know the Machine.
+    """
 
     machine: str
 

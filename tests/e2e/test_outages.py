@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from threading import Thread
 
 import pytest
 
 from kaito.kube import connect
+from kaito.kube.client import KubeClient
 from kaito.runtime.ports import DEPLOYMENTS, WORKSPACES, AlreadyExists, ApiError, Object
 from tests.e2e.crowds import alike
 from tests.e2e.journal import calls
@@ -46,7 +48,7 @@ def creating(world: RealWorld, workspaces: Sequence[Object], every_seconds: floa
     def create() -> None:
         api = connect(world.plane.kubeconfig, user_agent="people", workers=1)
         for body in workspaces:
-            until(lambda body=body: exists_by_now(api, body), 120, f"{name(body)} to be created")  # type: ignore[misc]
+            until(partial(exists_by_now, api, body), 120, f"{name(body)} to be created")
             made.append(name(body))
             holds(lambda: True, every_seconds)
         api.close()
@@ -59,9 +61,13 @@ def creating(world: RealWorld, workspaces: Sequence[Object], every_seconds: floa
         thread.join()
 
 
-def exists_by_now(api: object, body: Object) -> bool:
+def has(made: Sequence[str], count: int) -> bool:
+    return len(made) >= count
+
+
+def exists_by_now(api: KubeClient, body: Object) -> bool:
     try:
-        api.create(WORKSPACES, body)  # type: ignore[attr-defined]
+        api.create(WORKSPACES, body)
     except AlreadyExists:
         return True
     except ApiError:
@@ -88,7 +94,7 @@ def test_api_server_killed_five_times_in_fifty_creations(world: RealWorld) -> No
     with Kubelet(operator, provisioner) as kubelet:
         with creating(world, workspaces, every_seconds=0.4) as made:
             for number, seconds in enumerate(OUTAGES, start=1):
-                until(lambda at=number: len(made) >= 8 * at, 120, "some creations")  # type: ignore[misc]
+                until(partial(has, made, 8 * number), 120, "some creations")
                 world.plane.api_server.kill()
                 holds(lambda: True, seconds)
                 world.plane.start_api_server()

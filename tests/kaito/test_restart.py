@@ -42,7 +42,7 @@ def test_machine_that_went_meanwhile_is_ended_after_a_restart() -> None:
     lab.cluster.patch(MACHINES, "ws000000001", {"metadata": {"finalizers": []}})
     lab.cluster.delete(MACHINES, "ws000000001")
 
-    lab.run(3 * MINUTE)
+    lab.run(15 * MINUTE)  # the collector's rounds, and the stream's next look after them
 
     assert lab.checker.machine("ws000000001").is_over
     assert lab.checker.pool_names() == []
