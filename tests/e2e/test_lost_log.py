@@ -47,6 +47,7 @@ def test_operator_without_its_log_adopts_what_runs(served_world: RealWorld) -> N
 
 def test_provisioner_without_its_log_adopts_its_machines(served_world: RealWorld) -> None:
     provisioner, before = served_world.members["provisioner"], everything(served_world)
+    asked = len(provisioner.arm.journal)
 
     mark = restart_without_log(provisioner)
 
