@@ -327,7 +327,7 @@ def lists(kind: str) -> st.SearchStrategy[List]:
         limit=st.sampled_from([0, 0, 1, 2]),
         more=st.booleans(),
         version=rare(("0", "@version:-1", "@version:-2", "x"), ""),
-    )
+    ).filter(lambda call: not (call.limit and call.version and "metadata.name=" in call.fields))
 
 
 def watches(kind: str) -> st.SearchStrategy[Watch]:

@@ -260,4 +260,9 @@ LEDGER_PROGRAMS: dict[str, Program] = {
         Replace(kind="Workspace", name="a", changes={"resource": {"count": 2.0}}),
         Replace(kind="Workspace", name="a", changes={"resource": {"count": 2.0}}),
     ),
+    "one-name-is-read-anew": (
+        a_create(),
+        Create(kind="Workspace", body={**VALID["Workspace"][0], "metadata": {"name": "b"}}),
+        List(kind="Workspace", fields="metadata.name=b", limit=1, version="@version:-2"),
+    ),
 }
