@@ -98,5 +98,8 @@ def test_planted_bug_is_betrayed(real: RealServer, plant: Plant, monkeypatch: py
     def campaign(program: Program) -> None:
         trials.run(program)
 
-    with pytest.raises(Unexplained):
+    with pytest.raises(Unexplained) as betrayed:
         campaign()
+    # It was the bug: without it the same program finds nothing that is not explained.
+    monkeypatch.undo()
+    trials.run(betrayed.value.program)

@@ -20,6 +20,7 @@ class Unexplained(AssertionError):
             f"{difference}\nThe program, for tests/differential/regressions.py:\n{printed(program)}"
         )
         self.difference = difference
+        self.program = program
 
 
 class Trials:
