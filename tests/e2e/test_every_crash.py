@@ -103,10 +103,9 @@ def kill_at_each(
         missed += [] if doom.struck else [point]
     seconds = WallClock().monotonic() - begun
     killed = len(points) - len(missed)
-    print(
-        f"{name} killed {when.value} {killed} calls in {seconds:.0f} s; ready after {longest:.1f} s at most"
-    )
-    print(f"  started again {lives.starts} times; not asked this time: {[str(each) for each in missed]}")
+    print(f"{name} killed {when.value} {killed} calls in {seconds:.0f} s, {lives.starts} starts")
+    print(f"  led again after {max(lives.back_seconds):.1f} s at most, Workspace ready after {longest:.1f} s")
+    print(f"  not asked this time: {[str(each) for each in missed]}")
     return missed
 
 
