@@ -144,7 +144,8 @@ def _descend_object(
     node: Object, rest: tuple[str, ...], path: tuple[str, ...], op: str, value: Any
 ) -> Object:
     step, *below = rest
-    if step not in node and (below or op != "add"):
+    # RFC 6902 would refuse to replace a member that is missing; the real server's library puts it.
+    if step not in node and (below or op == "remove"):
         raise _missing(path)
     copied = dict(node)
     if below:

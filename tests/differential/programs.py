@@ -216,15 +216,18 @@ def replacements(draw: st.DrawFn, kind: str) -> Replace:
         changes=found,
         base=-1 if subresource and kind not in CUSTOM else draw(st.sampled_from([-1, -1, -1, -2, -3])),
         subresource=subresource,
-        dry_run=draw(DRY) or _ignores_status(found, subresource),
+        dry_run=draw(DRY) or _is_partly_ignored(found, subresource),
     )
 
 
-def _ignores_status(content: dict[str, Any], subresource: str) -> bool:
-    """Such a write is done dry: server 1.20 remembers in managedFields who owns the ignored status, which
-    makes a new version of an object in which nothing else has changed.
+def _is_partly_ignored(content: dict[str, Any], subresource: str) -> bool:
+    """Such a write is done dry: server 1.20 remembers in managedFields who owns the status that it ignores on
+    the main way, or the metadata that it ignores on the status's, which makes a new version of an object in
+    which nothing else has changed.
     """
-    return "status" in content and not subresource
+    if subresource:
+        return "metadata" in content
+    return "status" in content
 
 
 @st.composite
@@ -242,7 +245,7 @@ def merge_patches(draw: st.DrawFn, kind: str) -> Patch:
     )
     if (kind in CUSTOM or not subresource) and draw(st.booleans()):
         patch |= draw(nulls)
-    dry = draw(DRY) or _ignores_status(patch, subresource)
+    dry = draw(DRY) or _is_partly_ignored(patch, subresource)
     return Patch(kind=kind, name=draw(names()), patch=patch, subresource=subresource, dry_run=dry)
 
 
@@ -283,9 +286,9 @@ def json_patches(draw: st.DrawFn, kind: str) -> Patch:
     subresource = draw(st.sampled_from(["", "", "", "status"])) if kind in CUSTOM else ""
     if subresource:
         found.append({"op": "add", "path": "/status", "value": draw(statuses(kind))})
-    return Patch(
-        kind=kind, name=draw(names()), patch=found, form="json", subresource=subresource, dry_run=draw(DRY)
-    )
+    ignored = bool(subresource) and any(str(each["path"]).startswith("/metadata") for each in found)
+    dry = draw(DRY) or ignored
+    return Patch(kind=kind, name=draw(names()), patch=found, form="json", subresource=subresource, dry_run=dry)
 
 
 def odd_patches(kind: str) -> st.SearchStrategy[Patch]:

@@ -235,6 +235,11 @@ LEDGER_PROGRAMS: dict[str, Program] = {
             subresource="status",
         ),
     ),
+    "caches-by-kind": (
+        a_create(),
+        a_create("Deployment"),
+        List(kind="Workspace", version="@version:-1"),
+    ),
     "ignored-status-makes-a-version": (
         a_create(),
         Replace(kind="Workspace", name="a", changes={"status": {"workerNodes": ["n7"]}}),
