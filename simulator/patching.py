@@ -76,7 +76,7 @@ def _apply(document: Any, operation: Any, number: int) -> Any:
         case "test":
             return _tested(document, path, _operand(operation))
         case "copy":
-            return _changed(document, path, "add", _found(document, _pointer(operation, "from", number)))
+            return _changed(document, path, "add", _copied(document, _pointer(operation, "from", number)))
         case "move":
             return _moved(document, _pointer(operation, "from", number), path)
         case other:
@@ -104,6 +104,15 @@ def _tested(document: Any, path: tuple[str, ...], value: Any) -> Any:
     if not same(found, value):
         raise _refusal(f"testing path {_text(path)} failed: test failed")
     return document
+
+
+def _copied(document: Any, source: tuple[str, ...]) -> Any:
+    """What stands there; of a member that is missing the real server's library makes a null."""
+    if source:
+        parent = _found(document, source[:-1])
+        if isinstance(parent, dict) and source[-1] not in parent:
+            return None
+    return _found(document, source)
 
 
 def _moved(document: Any, source: tuple[str, ...], path: tuple[str, ...]) -> Any:

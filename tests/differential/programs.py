@@ -288,7 +288,9 @@ def json_patches(draw: st.DrawFn, kind: str) -> Patch:
         found.append({"op": "add", "path": "/status", "value": draw(statuses(kind))})
     ignored = bool(subresource) and any(str(each["path"]).startswith("/metadata") for each in found)
     dry = draw(DRY) or ignored
-    return Patch(kind=kind, name=draw(names()), patch=found, form="json", subresource=subresource, dry_run=dry)
+    return Patch(
+        kind=kind, name=draw(names()), patch=found, form="json", subresource=subresource, dry_run=dry
+    )
 
 
 def odd_patches(kind: str) -> st.SearchStrategy[Patch]:

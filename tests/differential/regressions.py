@@ -226,6 +226,10 @@ LEDGER_PROGRAMS: dict[str, Program] = {
         Delete(kind="Service", name="a"),
         Replace(kind="Service", name="a", changes={}, subresource="status"),
     ),
+    "namespaces-of-services": (
+        a_create("Service"),
+        a_change({"metadata": {"namespace": "other"}}, "Service"),
+    ),
     "empty-text-is-called-null": (
         a_create(),
         Replace(

@@ -24,11 +24,13 @@ documents = st.recursive(
 objects = st.dictionaries(st.text("ab/~", max_size=2), documents, max_size=3)
 
 
-def without_nulls(value: Any) -> Any:
-    """As the patches of real clients: a null in a list is no deletion of anything."""
+def without_nulls(value: Any, listed: bool = False) -> Any:
+    """As the patches of real clients: a null in a list, or below one, is no deletion of anything."""
     if isinstance(value, list):
-        return [without_nulls(each) for each in value if each is not None]
-    return {key: without_nulls(each) for key, each in value.items()} if isinstance(value, dict) else value
+        return [without_nulls(each, True) for each in value if each is not None]
+    if not isinstance(value, dict):
+        return value
+    return {key: without_nulls(each, listed) for key, each in value.items() if each is not None or not listed}
 
 
 # The test cases of RFC 7386, appendix A.
@@ -111,6 +113,7 @@ DOCUMENT: dict[str, Any] = {"a": {"b": [1, 2, 3]}, "c/d": {"e~f": 0}, "n": None}
         ({"op": "test", "path": "/n", "value": None}, DOCUMENT),
         ({"op": "test", "path": "/missing", "value": None}, DOCUMENT),
         ({"op": "copy", "from": "/a/b/2", "path": "/x"}, {**DOCUMENT, "x": 3}),
+        ({"op": "copy", "from": "/c~1d/x", "path": "/y"}, {**DOCUMENT, "y": None}),
         ({"op": "move", "from": "/a/b/0", "path": "/a/b/2"}, {**DOCUMENT, "a": {"b": [2, 3, 1]}}),
         ({"op": "move", "from": "/a", "path": "/a"}, DOCUMENT),
     ],
@@ -140,7 +143,7 @@ def test_json_patch_follows_its_rfc(operation: Any, expected: Any) -> None:
         ({"op": "remove", "path": "/a/b/01"}, Invalid, "expected an array index, found '01'"),
         ({"op": "remove", "path": "/a/b/-1"}, Invalid, "expected an array index, found '-1'"),
         ({"op": "remove", "path": ""}, Invalid, "whole document"),
-        ({"op": "copy", "from": "/c~1d/x", "path": "/y"}, Invalid, "path /c~1d/x does not exist"),
+        ({"op": "copy", "from": "/x/y", "path": "/y"}, Invalid, "path /x does not exist"),
         ({"op": "move", "from": "/a", "path": "/a/b/0"}, Invalid, "moving /a into itself"),
         ({"op": "replace", "path": "", "value": 3}, Invalid, "whole document"),
         ({"op": "add", "path": "x", "value": 1}, Invalid, "expected a JSON pointer, found 'x'"),
