@@ -199,7 +199,8 @@ class Run:
             resource_version=self._resolved(call.version),
         )
         self._continue[call.kind] = page.continue_
-        for item in page.items:
+        # A cache lists in any order, and what is spoken of later has to be the same on both.
+        for item in sorted(page.items, key=lambda found: str(found["metadata"]["name"])):
             self._remember(call.kind, item)
         return Listed(page.items, page.resource_version, bool(page.continue_))
 
