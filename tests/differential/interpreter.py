@@ -157,6 +157,8 @@ class Run:
         unknown = {**VALID[call.kind][0], "metadata": {"name": name}}
         base = answers[max(call.base, -len(answers))] if answers else unknown
         body = typed(call, overlaid(base, self._resolved(call.changes)))
+        # Who owned what in an older state would be a change by itself, in an object that is else the same.
+        body["metadata"].pop("managedFields", None)
         if call.resource.namespaced:
             body["metadata"].setdefault("namespace", self.namespace)
         api = self.server.api

@@ -226,6 +226,11 @@ LEDGER_PROGRAMS: dict[str, Program] = {
         Delete(kind="Service", name="a"),
         Replace(kind="Service", name="a", changes={}, subresource="status"),
     ),
+    "finalizers-in-the-answer-of-a-dry-delete": (
+        a_create("Machine"),
+        Delete(kind="Machine", name="a", propagation="Orphan"),
+        Delete(kind="Machine", name="a", propagation="Background", dry_run=True),
+    ),
     "namespaces-of-services": (
         a_create("Service"),
         a_change({"metadata": {"namespace": "other"}}, "Service"),
