@@ -231,7 +231,7 @@ LEDGER_PROGRAMS: dict[str, Program] = {
         Delete(kind="Machine", name="a", propagation="Orphan"),
         Delete(kind="Machine", name="a", propagation="Background", dry_run=True),
     ),
-    "namespaces-of-services": (
+    "namespaces-of-built-in-kinds": (
         a_create("Service"),
         a_change({"metadata": {"namespace": "other"}}, "Service"),
     ),
