@@ -99,11 +99,14 @@ def test_planted_bug_is_betrayed(real: RealServer, plant: Plant, monkeypatch: py
     def campaign(program: Program) -> None:
         trials.run(program)
 
-    with pytest.raises(Unexplained) as betrayed:
+    def search() -> None:
         campaign()
         # What takes a row of calls on one list is left to the programs that were written for it.
         for program in PROGRAMS.values():
             trials.run(program)
+
+    with pytest.raises(Unexplained) as betrayed:
+        search()
     # It was the bug: without it the same program finds nothing that is not explained.
     monkeypatch.undo()
     trials.run(betrayed.value.program)
