@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constr
 DEMO_LOG := out/demo.db
 
 MEASURED := tests/e2e/test_five_hundred.py tests/e2e/test_soak.py
+PROGRAMS ?= 300
 
 .PHONY: help demo test lint e2e bench clean
 .DEFAULT_GOAL := help
@@ -49,11 +50,11 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/pytest --numprocesses auto
 
-# Two tests at a time, each worker with an API server of its own, crashes at every call among them; then two
-# thousand programs on two servers, and last, alone, what measures.
+# Two tests at a time, each worker with an API server of its own, crashes at every call among them; then
+# PROGRAMS programs of API calls on two servers, and last, alone, what measures.
 e2e: $(VENV)/.dev
 	$(BIN)/pytest -m "real_server and not campaign" --numprocesses 2 tests/e2e $(MEASURED:%=--ignore=%)
-	KAITO_DIFFERENTIAL_PROGRAMS=2000 $(BIN)/pytest -m real_server tests/differential
+	KAITO_DIFFERENTIAL_PROGRAMS=$(PROGRAMS) $(BIN)/pytest -m real_server tests/differential
 	$(BIN)/pytest -m real_server -s $(MEASURED)
 
 bench: $(VENV)/.bench

@@ -139,7 +139,7 @@ def unqualified_finalizers(meta: ObjectMeta) -> Iterator[str]:
 
 
 def _new_finalizer_causes(new: list[str], old: list[str]) -> Iterator[str]:
-    if added := [finalizer for finalizer in new if finalizer not in old]:
+    if added := sorted({finalizer for finalizer in new if finalizer not in old}):
         found = ", ".join(f'"{finalizer}"' for finalizer in added)
         yield (
             "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, "
