@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constr
 DEMO_LOG := out/demo.db
 
 MEASURED := tests/e2e/test_five_hundred.py tests/e2e/test_soak.py
-PROGRAMS ?= 300
+PROGRAMS ?= 2000
 
 .PHONY: help demo test lint e2e bench clean
 .DEFAULT_GOAL := help
