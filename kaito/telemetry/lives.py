@@ -64,20 +64,23 @@ class Phases:
 
     A phase that lasts no time is none. The latest moment's is known to last as soon as a later moment comes,
     or when `settle` says that nothing else follows at its instant.
+
+    Attributes:
+        at: The instant of the latest moment.
     """
 
-    __slots__ = ("_at", "_latest", "_name", "_start")
+    __slots__ = ("_latest", "_name", "_start", "at")
 
     def __init__(self) -> None:
         self._name = self._latest = ""
-        self._start = self._at = _BEGINNING
+        self._start = self.at = _BEGINNING
 
     def moment(self, at: datetime, phase: str) -> tuple[str, float] | None:
         """The phase and its seconds, if one has ended by now."""
         ended = None
-        if at > self._at:
+        if at > self.at:
             ended = self.settle()
-            self._at = at
+            self.at = at
         self._latest = phase
         return ended
 
@@ -85,7 +88,7 @@ class Phases:
         if self._latest == self._name:
             return None
         ended = self._ended()
-        self._name, self._start = self._latest, self._at
+        self._name, self._start = self._latest, self.at
         return ended
 
     def end(self, at: datetime) -> list[tuple[str, float]]:
@@ -94,7 +97,7 @@ class Phases:
         return [ended for ended in found if ended is not None]
 
     def _ended(self) -> tuple[str, float] | None:
-        seconds = (self._at - self._start).total_seconds()
+        seconds = (self.at - self._start).total_seconds()
         return (self._name, seconds) if self._name and seconds > 0 else None
 
 
@@ -115,6 +118,7 @@ class Lives(Generic[S]):
         self._listener = listener
         self._log: Past | None = None
         self._lives: dict[str, _Life[S]] = {}
+        self._unsettled: set[str] = set()
         self._lock = Lock()
 
     def seed(self, log: Past) -> None:
@@ -127,6 +131,7 @@ class Lives(Generic[S]):
             for stream in self._lives:
                 self._listener.changed(stream, None)
             self._lives.clear()
+            self._unsettled.clear()
             for history in log.histories(self._aggregate.prefix):
                 life = None if history.poison else self._open_life(history.events)
                 if life is not None:
@@ -138,6 +143,19 @@ class Lives(Generic[S]):
         with self._lock:
             life = self._lives.get(stream)
             return None if life is None else life.state
+
+    def settle(self, now: datetime) -> None:
+        """Tell of the phases that the latest moments ended: what is later can no longer undo them.
+
+        An append is not the end of its instant. An attempt that is refused at once is back where it was, and
+        no phase has ended.
+        """
+        with self._lock:
+            gone_by = [stream for stream in self._unsettled if self._lives[stream].phases.at < now]
+            for stream in gone_by:
+                life = self._lives[stream]
+                self._told(life, life.phases.settle())
+            self._unsettled.difference_update(gone_by)
 
     def appended(self, stream: str, events: Sequence[StoredEvent], version: int) -> None:
         """See `Observer.appended`."""
@@ -159,6 +177,7 @@ class Lives(Generic[S]):
                 return None
             life = self._lives[stream] = _Life(self._aggregate.empty())
         if life.version < version and self._log is not None:
+            self._told(life, life.phases.settle())
             between = self._log.read(stream, after=life.version)
             self._fold(life, [record.event for record in between if record.version <= version])
         return life if life.version == version else None
@@ -205,10 +224,10 @@ class Lives(Generic[S]):
                 life.phases = Phases()
             else:
                 self._told(life, life.phases.moment(event.at, aggregate.phase(life.state)))
-        self._told(life, life.phases.settle())
         if aggregate.is_over(life.state):
             self._drop(stream)
         else:
+            self._unsettled.add(stream)
             listener.changed(stream, life.state)
 
     def _told(self, life: _Life[S], ended: tuple[str, float] | None) -> None:
@@ -217,4 +236,5 @@ class Lives(Generic[S]):
 
     def _drop(self, stream: str) -> None:
         del self._lives[stream]
+        self._unsettled.discard(stream)
         self._listener.changed(stream, None)

@@ -7,10 +7,12 @@ log is used; `seed` follows as soon as the process leads, and before its workers
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 
 from kaito.manager.logs import fields
@@ -47,6 +49,7 @@ class Telemetry:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.registry = CollectorRegistry()
+        self.registry.register(_Settling(self))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -76,6 +79,20 @@ class Telemetry:
 
     def metrics_application(self) -> Starlette:
         return metrics_application(self.registry)
+
+
+class _Settling(Collector):
+    """First in the registry, so that the histograms behind it know what has ended before they are read."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def collect(self) -> Iterable[Metric]:
+        self._telemetry.lives.settle(self._telemetry.clock.now())
+        return ()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
 
 
 class OperatorTelemetry(Telemetry):

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from kaito.clock import WallClock
 from kaito.telemetry.lives import Lives
+from kaito.telemetry.machines import MACHINES
 from kaito.telemetry.processes import OperatorTelemetry, ProvisionerTelemetry
 from kaito.telemetry.workspaces import WORKSPACES
 from store.memory import MemoryEventLog
+from tests.builders import EPOCH, SKU, at
 from tests.kaito import lives
 from tests.kaito.telemetry.recomputing import (
     condition_counts,
@@ -24,6 +26,7 @@ from tests.kaito.telemetry.recomputing import (
 )
 from tests.kaito.telemetry.worlds import World, batches
 from tests.kaito.test_history_phases import STORIES
+from tests.statemachine.machine.builders import NAME, a_failure, a_request, an_acceptance
 
 A_MOMENT = timedelta(microseconds=1)
 """At the very instant of an event, what it began has not lasted yet."""
@@ -119,6 +122,24 @@ def test_what_another_leader_appended_is_not_counted() -> None:
     exported = exported_durations(telemetry.registry, WORKSPACE_SECONDS)
     assert {phase for phase, _ in exported} == {"nodes → workload", "inference"}
     assert exported_conditions(telemetry.registry) == condition_counts(log)
+
+
+def test_attempt_refused_at_its_instant_ends_no_phase() -> None:
+    """The refusal is a second append: what the first one began has lasted for no time."""
+    log = MemoryEventLog(lambda: EPOCH)
+    telemetry = ProvisionerTelemetry(WallClock())
+    observed = telemetry.observed(log)
+    stream = f"{MACHINES.prefix}{NAME}"
+    observed.append(stream, [an_acceptance()], expected_version=0)
+    for attempt, second in enumerate((10, 700, 1400, 2100), start=1):
+        observed.append(stream, [a_request(attempt, second)], expected_version=2 * attempt - 1)
+        observed.append(stream, [a_failure(second, attempt=attempt)], expected_version=2 * attempt)
+    observed.append(stream, [a_request(5, 2800)], expected_version=9)
+
+    exported = exported_durations(telemetry.registry, MACHINE_SECONDS)
+
+    assert exported == {("accepted", SKU): (1, 10.0), ("before the next attempt", SKU): (1, 2790.0)}
+    assert exported == less(machine_durations(log, at(2801)), {("pool creation", SKU): (1, 1.0)})
 
 
 def test_life_that_is_over_is_forgotten() -> None:
