@@ -47,3 +47,7 @@ class SharedStore(ObjectStore):
     def apply(self, delta: Delta) -> tuple[Change, ...]:
         with self._lock:
             return super().apply(delta)
+
+    def learn(self, written: Object) -> None:
+        with self._lock:
+            super().learn(written)

@@ -193,6 +193,20 @@ class ObjectStore:
         self._notify(changes)
         return tuple(changes)
 
+    def learn(self, written: Object) -> None:
+        """Take in what the server answered to a write of ours, ahead of its delta.
+
+        Until the delta comes, the next reconcile would decide on what we have just changed and write it
+        again. This is no delta: nothing unknown enters, for it may be deleted by now, and the store is not
+        complete up to here. The delta is ignored as a duplicate when it comes.
+        """
+        key = key_of(written)
+        old = self._objects.get(key)
+        if old is None or _uid(old) != _uid(written) or _is_last(written):
+            return
+        if resource_version_of(written) > resource_version_of(old):
+            self._notify(self._put(key, old, written))
+
     def _take(self, delta: Delta) -> list[Change]:
         if isinstance(delta, Replaced):
             return self._replace(delta)
@@ -252,7 +266,7 @@ class ObjectStore:
             for term in self._indexed_terms(labels_of(new)):
                 self._index.setdefault(term, set()).add(key)
         self._objects[key] = new
-        if old is not None and _metadata(old).get("uid") != _metadata(new).get("uid"):
+        if old is not None and _uid(old) != _uid(new):
             return [Change(key, old, None, tombstone=True), Change(key, None, new)]
         return [Change(key, old, new)]
 
@@ -286,3 +300,13 @@ class ObjectStore:
 def _metadata(object_: Object) -> Mapping[str, Any]:
     metadata = object_.get("metadata")
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _uid(object_: Object) -> object:
+    return _metadata(object_).get("uid")
+
+
+def _is_last(object_: Object) -> bool:
+    """Whether the write took the last finalizer off an object that is to go: it is gone with it."""
+    metadata = _metadata(object_)
+    return bool(metadata.get("deletionTimestamp")) and not metadata.get("finalizers")

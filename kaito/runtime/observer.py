@@ -30,6 +30,7 @@ from kaito.runtime.ports import (
     Resource,
 )
 from kaito.runtime.settings import Settings
+from kaito.runtime.targets import Target
 from kaito.validation import reconcile_refusal
 from statemachine.observations import ClusterView, NodeView, PodView, ServiceView, WorkloadView, WorkspaceView
 from statemachine.state import Workspace as State
@@ -59,6 +60,11 @@ class Observer:
         if found is None:
             self._translated.pop(key, None)
         return found
+
+    def learn(self, target: Target) -> None:
+        """Let the next picture hold what was written to the object of a reconcile."""
+        if target.object is not None:
+            self._caches[target.resource].learn(target.object)
 
     def observe(self, key: WorkspaceKey, uid: str, state: State) -> ClusterView:
         """The picture of one life of this name; without a Workspace when another life has the name now."""

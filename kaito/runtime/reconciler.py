@@ -115,6 +115,7 @@ class Reconciler:
         wake = stepped.wake_at
         for command in stepped.commands:
             outcome = self._executor.execute(command, target)
+            self._observer.learn(target)
             if outcome is None:
                 continue
             then = self._clock.now()

@@ -59,6 +59,8 @@ class Target:
             self.object = self._send_bound(api, found, change(found), subresource)
 
     def _send_bound(self, api: KubeApi, found: Object, patch: Object, subresource: str) -> Object:
+        if _stands(found, patch):
+            return found
         try:
             return self._send(api, bound(found, patch), subresource)
         except Invalid as refusal:
@@ -101,6 +103,15 @@ def bound(found: Object, patch: Object) -> list[Object]:
             elif field in present:
                 operations.append({"op": "remove", "path": path})
     return operations
+
+
+def _stands(found: Object, patch: Object) -> bool:
+    """Whether the fields of a merge patch are so already, as after a write of ours whose answer was lost."""
+    return all(
+        (found.get(section) or {}).get(field) == value
+        for section, fields in patch.items()
+        for field, value in fields.items()
+    )
 
 
 def _test(path: str, value: Any) -> Object:

@@ -209,6 +209,61 @@ def test_new_identity_is_removal_and_addition(store: ObjectStore) -> None:
     )
 
 
+# --- what we wrote ----------------------------------------------------------------------------------
+
+
+def test_own_write_is_seen_before_its_delta(store: ObjectStore) -> None:
+    seen: list[tuple[Object | None, Object | None]] = []
+    held, written = store.get("a", "default"), an_object("a", 12, labels={"app": "x"})
+    store.add_handler(lambda old, new: seen.append((old, new)))
+
+    store.learn(written)
+    late = store.apply(Updated(an_object("a", 11)))
+    own = store.apply(Updated(written))
+
+    assert store.get("a", "default") is written
+    assert store.select({"app": "x"}) == [written]
+    assert seen[1:] == [(held, written)]
+    assert (late, own) == ((), ())
+
+
+def test_own_write_completes_nothing(store: ObjectStore) -> None:
+    store.learn(an_object("a", 12))
+    another = an_object("b", 11)
+
+    assert store.resource_version == "10"
+    assert store.apply(Added(another)) == (Change(("default", "b"), None, another),)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(an_object("a", 5), id="not newer"),
+        pytest.param(an_object("a", 4), id="older"),
+        pytest.param(an_object("a", 12, uid="another"), id="of another life"),
+        pytest.param(an_object("b", 12), id="unknown, so perhaps deleted by now"),
+        pytest.param(an_object("a", 12, deletionTimestamp="2024-04-05T18:30:00Z"), id="its end"),
+    ],
+)
+def test_own_write_that_is_no_news_is_left(store: ObjectStore, written: Object) -> None:
+    held = store.objects()
+
+    store.learn(written)
+
+    assert store.objects() == held
+    assert store.apply(Deleted(an_object("a", 11)))
+    assert len(store) == 0
+
+
+def test_rewound_list_takes_back_what_was_written(store: ObjectStore) -> None:
+    store.learn(an_object("a", 12))
+
+    store.apply(a_list(an_object("a", 4), version=6, rewound=True))
+    store.apply(Updated(an_object("a", 8)))
+
+    assert store.objects() == [an_object("a", 8)]
+
+
 # --- handlers ---------------------------------------------------------------------------------------
 
 

@@ -76,6 +76,26 @@ def test_quiet_resync_appends_and_writes_nothing() -> None:
     assert bench.cluster.resource_version == version
 
 
+def test_own_writes_are_seen_before_the_caches_show_them() -> None:
+    patches: list[Any] = []
+
+    class Counted(Cluster):
+        def patch(self, *args: Any, **kwargs: Any) -> Any:
+            patches.append(args)
+            return super().patch(*args, **kwargs)
+
+    bench = Bench()
+    bench.apply_workspace()
+    bench.cluster.__class__ = Counted
+    bench.reconcile()
+    written = len(patches)
+    bench.cluster.patch(WORKSPACES, KEY.name, {"metadata": {"labels": {"a": "b"}}}, KEY.namespace)
+
+    bench.reconcile(sync=False)
+
+    assert (written, len(patches)) == (2, 3)  # finalizer and status, then the label
+
+
 @pytest.mark.parametrize("count", [1, 4])
 def test_restart_on_stale_caches_buys_nothing(count: int) -> None:
     bench = Bench()

@@ -92,6 +92,16 @@ def test_write_survives_whoever_is_always_faster() -> None:
     assert busy.patches >= 4
 
 
+def test_write_that_stands_already_is_not_made_again() -> None:
+    busy = Busy(lambda count: {"metadata": {"finalizers": [OURS], "labels": {"count": str(count)}}})
+    target = target_of(busy.cluster)
+
+    target.hold(busy, OURS)  # type: ignore[arg-type]
+
+    assert busy.patches == 1
+    assert target.object == busy.cluster.get(MACHINES, NAME)
+
+
 def test_same_field_of_others_is_not_overwritten() -> None:
     busy = Busy(lambda count: {"metadata": {"finalizers": [f"{THEIRS}-{count}"]}})
     target = target_of(busy.cluster)

@@ -12,6 +12,7 @@ from kaito.runtime.cache import ObjectStore
 from kaito.runtime.machines.keys import NAME_LABEL, POOL_LABEL
 from kaito.runtime.machines.translation import machine_node, machine_object, node_pod
 from kaito.runtime.ports import MACHINES, NODES, PODS, Object, Resource
+from kaito.runtime.targets import Target
 from statemachine.machine.limits import MachineLimits
 from statemachine.machine.observations import MachineNode, MachinePicture, NodePod
 
@@ -38,6 +39,11 @@ class MachineObserver:
         """The Machine as cached, if it is one of ours."""
         found = self._caches[MACHINES].get(name)
         return found if found is not None and is_ours(found) else None
+
+    def learn(self, target: Target) -> None:
+        """Let the next picture hold what was written to the Machine of a reconcile."""
+        if target.object is not None:
+            self._caches[MACHINES].learn(target.object)
 
     def observe(self, name: str, machine: Object | None, now: datetime) -> MachinePicture:
         """The picture around this Machine object, cached or read live; None for one that is not there."""

@@ -145,6 +145,7 @@ class MachineReconciler:
         wake = stepped.wake_at
         for command in stepped.commands:
             outcome = self._executor.execute(command, target)
+            self._observer.learn(target)
             then = self._clock.now()
             if isinstance(command, _READS):
                 self._observer.polled(name, then)
