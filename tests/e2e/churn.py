@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count, cycle
-from threading import Event, Thread
-from types import TracebackType
 
 from kaito.runtime.keys import MACHINE_TIMEOUT_ANNOTATION
 from kaito.runtime.ports import PODS, WORKSPACES, NotFound
 from tests.e2e.crowds import alike
 from tests.e2e.journal import watches
 from tests.e2e.real_world import RealWorld
+from tests.e2e.routines import Routine
 
 CUT_EVERY = 15
 """Changes between two cuts of all watches."""
 
 
-class Churn:
+class Churn(Routine):
     """Enter it to begin: one change at a time, so many seconds apart; leaving it ends the changes.
 
     Attributes:
@@ -27,41 +26,27 @@ class Churn:
     """
 
     def __init__(self, world: RealWorld, *, alive: int = 10, every_seconds: float = 2.0) -> None:
+        super().__init__("churn", self._act, every_seconds)
         self.changes: dict[str, int] = {"create": 0, "edit": 0, "delete": 0, "delete pod": 0, "cut": 0}
         self.troubles: list[str] = []
         self._world = world
         self._alive = alive
-        self._every_seconds = every_seconds
         self._names: deque[str] = deque()
         self._numbers = count(1)
+        self._turns = count(1)
+        # One is created for each that goes, so that as many are alive at any time.
+        self._acts = cycle([self._create, self._edit, self._delete, self._delete_pod])
         self._example = world.example("falcon-7b-instruct")
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="churn", daemon=True)
-
-    def __enter__(self) -> Churn:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
 
     def delete_all(self) -> None:
         """When the changes are over."""
         while self._names:
             self._delete()
 
-    def _run(self) -> None:
-        # One is created for each that goes, so that as many are alive at any time.
-        acts = cycle([self._create, self._edit, self._delete, self._delete_pod])
-        for number in count(1):
-            if self._stopping.wait(self._every_seconds):
-                return
-            self._guarded(self._create if len(self._names) < self._alive else next(acts))
-            if number % CUT_EVERY == 0:
-                self._guarded(self._cut)
+    def _act(self) -> None:
+        self._guarded(self._create if len(self._names) < self._alive else next(self._acts))
+        if next(self._turns) % CUT_EVERY == 0:
+            self._guarded(self._cut)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         try:

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event, Thread
-from types import TracebackType
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +13,7 @@ from matplotlib.figure import Figure
 
 from kaito.clock import WallClock
 from tests.e2e.processes import KaitoProcess
+from tests.e2e.routines import Routine
 from tests.e2e.usage import Usage
 
 MEBIBYTE = 1024 * 1024
@@ -71,34 +70,21 @@ class Samples:
         }  # fmt: skip
 
 
-class Watcher:
+class Watcher(Routine):
     """Enter it to have every process sampled, every few seconds."""
 
     def __init__(self, processes: Mapping[str, KaitoProcess], every_seconds: float) -> None:
+        super().__init__("watcher", self._sample, every_seconds)
         self.samples = {name: Samples() for name in processes}
         self._processes = processes
-        self._every_seconds = every_seconds
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="watcher", daemon=True)
+        self._clock = WallClock()
+        self._begun = self._clock.monotonic()
 
-    def __enter__(self) -> Watcher:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        clock = WallClock()
-        begun = clock.monotonic()
-        while not self._stopping.wait(self._every_seconds):
-            for name, process in self._processes.items():
-                if process.running:
-                    sample = Sample(clock.monotonic() - begun, process.usage())
-                    self.samples[name].taken.append(sample)
+    def _sample(self) -> None:
+        for name, process in self._processes.items():
+            if process.running:
+                seconds = self._clock.monotonic() - self._begun
+                self.samples[name].taken.append(Sample(seconds, process.usage()))
 
 
 def write_figures(path: Path, samples: Mapping[str, Samples], **rest: object) -> None:

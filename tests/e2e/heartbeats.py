@@ -8,20 +8,19 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
-from types import TracebackType
 
 from kaito.clock import WallClock
 from kaito.kube import connect, paths
 from kaito.runtime.ports import NODES, ApiError, NotFound, Resource
 from tests.e2e.played_api import PlayersClient
+from tests.e2e.routines import Routine
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 LEASE_NAMESPACE = "kube-node-lease"
 MERGE_BY_KEY = "application/strategic-merge-patch+json"
 
 
-class Heartbeats:
+class Heartbeats(Routine):
     """Enter it to let the nodes' hearts beat.
 
     Args:
@@ -38,35 +37,24 @@ class Heartbeats:
         every_seconds: float = 10.0,
         workers: int = 4,
     ) -> None:
+        super().__init__("heartbeats", self._round, every_seconds)
         client = connect(kubeconfig, user_agent="kubelets", workers=workers)
         self._client = PlayersClient(client._transport)
         self._nodes = nodes
-        self._every_seconds = every_seconds
         self._last = WallClock().now()
         self._pool = ThreadPoolExecutor(workers, "kubelet")
-        self._stopping = Event()
-        self._thread = Thread(target=self._run, name="heartbeats", daemon=True)
         self.beats = 0
         """Rounds through all nodes so far."""
 
-    def __enter__(self) -> Heartbeats:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
+    def stopped(self) -> None:
         self._pool.shutdown()
         self._client.close()
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._every_seconds):
-            at = self._next()
-            # A list, so that one round has ended before the next begins.
-            list(self._pool.map(partial(self._beat, at), self._nodes()))
-            self.beats += 1
+    def _round(self) -> None:
+        at = self._next()
+        # A list, so that one round has ended before the next begins.
+        list(self._pool.map(partial(self._beat, at), self._nodes()))
+        self.beats += 1
 
     def _next(self) -> datetime:
         """Never the same second twice, which would change nothing and be told to nobody."""
