@@ -76,9 +76,12 @@ class Repository:
 
     def _is_over(self, key: WorkspaceKey, uid: str) -> bool:
         try:
-            return is_settled(self.load(key, uid).state)
+            settled = is_settled(self.load(key, uid).state)
         except POISON:
             return True  # a stream nobody can read is set aside where its object is reconciled
+        if settled:
+            self._streams.forget(stream_of(key, uid))
+        return settled
 
 
 def is_settled(state: Workspace) -> bool:

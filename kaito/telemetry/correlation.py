@@ -6,6 +6,7 @@ The numbers are client-go's. Time is monotonic seconds and passed in.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ REFILL_SECONDS = 300.0
 """For each object: so many Events at once, then one in five minutes."""
 
 REMEMBERED = 4096
-"""Objects, and different Events; of more the oldest are forgotten."""
+"""Objects, and different Events; of more the oldest are forgotten, and those that mean nothing any more."""
 
 V = TypeVar("V")
 
@@ -47,6 +48,11 @@ class Latest(Generic[V]):
     def forget(self, key: object) -> None:
         self._values.pop(key, None)
 
+    def forget_oldest(self, stale: Callable[[V], bool]) -> None:
+        """Up to the first that is not stale."""
+        while self._values and stale(next(iter(self._values.values()))):
+            self._values.popitem(last=False)
+
 
 class Sent(msgspec.Struct, frozen=True):
     """An Event that is in the API: the name it has there, how often it was told, and when last."""
@@ -66,11 +72,16 @@ class Correlator:
         self._sent: Latest[Sent] = Latest(most)
         self._buckets: Latest[_Bucket] = Latest(most)
 
+    def __len__(self) -> int:
+        """How much is remembered: Events sent, and objects told about."""
+        return len(self._sent) + len(self._buckets)
+
     def allows(self, about: object, now: float) -> bool:
         """Take a token of this object; False when it has none left."""
         found = self._buckets.get(about) or _Bucket(BURST, now)
         tokens = min(found.tokens + (now - found.at) / REFILL_SECONDS, float(BURST))
         spent = tokens >= 1
+        self._buckets.forget_oldest(lambda full: now - full.at >= BURST * REFILL_SECONDS)
         self._buckets.put(about, _Bucket(tokens - spent, now))
         return spent
 
@@ -80,6 +91,7 @@ class Correlator:
         return sent if sent is not None and now - sent.at < REPEAT_SECONDS else None
 
     def sent(self, key: object, name: str, count: int, now: float) -> None:
+        self._sent.forget_oldest(lambda sent: now - sent.at >= REPEAT_SECONDS)
         self._sent.put(key, Sent(name, count, now))
 
     def forget(self, key: object) -> None:

@@ -7,7 +7,9 @@ from kaito.runtime.ports import MACHINES, WORKSPACES
 from kaito.runtime.repository import Repository
 from simulator.faults import Family, OneFault
 from simulator.laboratory import Laboratory
-from tests.kaito.reconciling import KEY, Bench
+from store.memory import MemoryEventLog
+from store.records import Record
+from tests.kaito.reconciling import KEY, START, Bench
 from tests.simulator.campaigns import MINUTE, a_machine, calm
 
 
@@ -32,6 +34,39 @@ def test_story_that_is_over_is_not_opened_again() -> None:
             bench.cluster.delete(MACHINES, machine["metadata"]["name"])
 
     assert Repository(bench.log).open_keys() == []
+
+
+def test_stories_that_are_over_are_not_kept_in_memory() -> None:
+    bench = Bench()
+    bench.apply_workspace()
+    bench.reconcile()
+    bench.cluster.patch(WORKSPACES, KEY.name, {"metadata": {"finalizers": []}}, KEY.namespace)
+    uid = bench.workspace()["metadata"]["uid"]
+    bench.cluster.delete(WORKSPACES, KEY.name, KEY.namespace)
+    for machine in bench.machines():
+        bench.cluster.delete(MACHINES, machine["metadata"]["name"])
+    for _ in range(3):
+        bench.reconcile()
+    log = CountedReads(bench.log)
+    repository = Repository(log)
+
+    repository.open_keys()
+    repository.load(KEY, uid)
+
+    assert log.reads == 2
+
+
+class CountedReads(MemoryEventLog):
+    """A copy of a log, whose reads of streams are counted."""
+
+    def __init__(self, log: MemoryEventLog) -> None:
+        super().__init__(lambda: START)
+        self.__dict__.update(log.__dict__)
+        self.reads = 0
+
+    def read(self, stream: str, *, after: int = 0) -> list[Record]:
+        self.reads += 1
+        return super().read(stream, after=after)
 
 
 def test_machine_that_went_meanwhile_is_ended_after_a_restart() -> None:

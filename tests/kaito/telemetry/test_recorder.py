@@ -292,3 +292,35 @@ def test_what_was_used_last_is_kept() -> None:
     put("c", 3)
 
     assert (latest.get("a"), latest.get("b"), latest.get("c"), len(latest)) == (1, None, 3, 2)
+
+
+def test_what_was_told_long_ago_is_forgotten() -> None:
+    latest: Latest[float] = Latest()
+    for at in (1.0, 2.0, 3.0):
+        latest.put(str(at), at)
+    latest.get("1.0")
+
+    latest.forget_oldest(lambda at: at < 3)
+
+    assert (latest.get("1.0"), latest.get("2.0"), latest.get("3.0")) == (1.0, None, 3.0)
+
+
+def test_correlator_keeps_only_what_still_counts() -> None:
+    """An operator that lives for months is not to remember every Workspace there was."""
+    correlator = Correlator()
+
+    for life in range(100):
+        now = life * REPEAT_SECONDS / 10
+        correlator.allows(life, now)
+        correlator.sent(life, f"event-{life}", 1, now)
+
+    assert len(correlator) == 10 + 100
+
+
+def test_full_bucket_is_as_good_as_none() -> None:
+    correlator = Correlator()
+
+    correlator.allows("w", 0.0)
+    correlator.allows("another", BURST * REFILL_SECONDS)
+
+    assert len(correlator) == 1
