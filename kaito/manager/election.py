@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from threading import Event, Lock, Thread
@@ -128,8 +129,7 @@ class Election:
             try:
                 self._advance()
             except LogUnavailable as error:
-                with self._lock:
-                    self._elector.hold_off(error, self._clock.monotonic())
+                self._step_down(error)
             except StaleEpoch as error:
                 # Somebody led the log beyond our Lease; a process that starts anew takes a higher epoch.
                 self._failed(error)
@@ -170,6 +170,19 @@ class Election:
         extra = fields(lease=self._elector.name, identity=self._elector.identity, epoch=self._elector.epoch)
         _LOGGER.info("became leader", extra=extra)
         self._acquired()
+
+    def _step_down(self, error: LogUnavailable) -> None:
+        """Before it has led, this process can let others try: they may reach the log."""
+        with self._lock:
+            now = self._clock.monotonic()
+            ask = None if self._ready else self._elector.step_down(error, now, self._clock.now())
+            if ask is None:
+                self._elector.hold_off(error, now)
+                return
+        _LOGGER.warning("lease given back", extra=fields(lease=self._elector.name, error=str(error)))
+        # A call that fails only makes the others wait until the lease expires.
+        with contextlib.suppress(ApiError, OSError):
+            self._call(ask)
 
     def _call(self, ask: Ask) -> Object:
         if ask.verb is Verb.GET or ask.body is None:

@@ -182,14 +182,31 @@ class Elector:
         self.last_error = f"{type(error).__name__}: {error}"
         self._next = self._spread(now)
 
+    def step_down(self, error: Exception, now: float, today: datetime) -> Ask | None:
+        """Give up a term in which nothing was done yet, because the log cannot be reached, and stand again.
+
+        Somebody else may reach it. The call names the resourceVersion of our own write, so it may be made
+        though the term is over by now; whatever comes of it, `hold_off` has its next attempt wait.
+        """
+        if self.standing is not Standing.LEADER or self._lease is None:
+            return None
+        ask = Ask(Verb.UPDATE, self._let_go(self._lease, today))
+        self.standing, self.epoch, self._look = Standing.CANDIDATE, 0, True
+        self.hold_off(error, now)
+        return ask
+
     def release(self, now: float, today: datetime) -> Ask | None:
         """Let go of the lease, so that the next leader need not wait; None when it is not ours."""
         if not self.leads(now) or self._lease is None:
             return None
-        body = self._body(self._lease, today)
+        body = self._let_go(self._lease, today)
         self.standing = Standing.LOST
-        body["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
         return Ask(Verb.UPDATE, body)
+
+    def _let_go(self, lease: Object, today: datetime) -> Object:
+        body = self._body(lease, today)
+        body["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+        return body
 
     def _observe(self, lease: Object, now: float) -> None:
         spec = lease.get("spec") or {}

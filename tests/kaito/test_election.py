@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ from kaito.runtime.ports import (
     Unavailable,
 )
 from simulator.cluster import Cluster
+from store.errors import LogUnavailable
 from tests.simulator.virtual import SetClock
 
 TODAY = datetime(2024, 4, 5, 18, 29, 58, tzinfo=UTC)
@@ -214,6 +216,50 @@ def test_released_lease_is_taken_at_once(bench: Bench, leader: Elector) -> None:
     assert second.epoch == 2
 
 
+@pytest.mark.parametrize("seconds", [0.5, 12.0], ids=["in the term", "after it"])
+def test_leader_without_a_log_steps_down_and_stands_again(
+    bench: Bench, leader: Elector, seconds: float
+) -> None:
+    """What waited for the log may have outlasted the term, and nothing was done in it."""
+    bench.now = seconds
+
+    ask = leader.step_down(LogUnavailable("the log is locked"), bench.now, TODAY)
+
+    assert ask is not None
+    bench.call(ask)
+    assert not leader.leads(bench.now)
+    assert bench.spec()["holderIdentity"] == ""
+    assert "locked" in leader.last_error
+    assert bench.run(leader).until > bench.now + 1.9
+    bench.now += 5.0
+    bench.run(leader)
+    assert leader.leads(bench.now)
+    assert leader.epoch == 2
+
+
+def test_lease_that_another_took_meanwhile_stays_his(bench: Bench, leader: Elector) -> None:
+    second = bench.candidate("b")
+    bench.run(second)
+    bench.now = 15.0
+    bench.run(second)
+
+    ask = leader.step_down(LogUnavailable("the log is locked"), bench.now, TODAY)
+
+    assert ask is not None
+    with pytest.raises(Conflict):
+        bench.call(ask)
+    bench.now += 5.0
+    bench.run(leader)
+    assert (leader.holder, leader.standing) == ("b", Standing.CANDIDATE)
+
+
+def test_candidate_cannot_step_down(bench: Bench, leader: Elector) -> None:
+    second = bench.candidate("b")
+    bench.run(second)
+
+    assert second.step_down(LogUnavailable("the log is locked"), 1.0, TODAY) is None
+
+
 def test_candidate_has_nothing_to_release(bench: Bench) -> None:
     assert bench.candidate("a").release(0.0, TODAY) is None
 
@@ -318,6 +364,15 @@ class Candidates(RuleBasedStateMachine):
             elector.on_error(action, answer, self.bench.now)
         else:
             elector.on_lease(action, answer, self.bench.now)
+
+    @rule(who=st.integers(0, 2))
+    def step_down(self, who: int) -> None:
+        if who in self.under_way:
+            return
+        ask = self.electors[who].step_down(LogUnavailable("the log is locked"), self.bench.now, TODAY)
+        if ask is not None:
+            with suppress(ApiError):
+                self.bench.call(ask)
 
     @rule(who=st.integers(0, 2))
     def die(self, who: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event
 
 import pytest
 
@@ -15,6 +16,7 @@ from kaito.process.leadership import Candidacy, new_election
 from kaito.runtime.election import Terms
 from kaito.runtime.keys import FINALIZER
 from kaito.runtime.ports import LEASES, MACHINES, WORKSPACES, Object, Unavailable
+from store.errors import LogUnavailable
 from store.memory import MemoryEventLog
 from tests.contracts.kube_api import a_workspace
 from tests.kaito.live import LiveCluster, Running, until
@@ -31,15 +33,16 @@ class Bench:
         self.log = MemoryEventLog(WallClock().now)
         self._started: list[Running] = []
 
-    def start(self, *, terms: Terms = QUICK) -> tuple[Running, Election]:
+    def start(self, *, terms: Terms = QUICK, log: MemoryEventLog | None = None) -> tuple[Running, Election]:
         identity = f"process-{len(self._started)}"
         candidacy = Candidacy("lease", NAMESPACE, terms)
         clock = WallClock()
-        election = new_election(self.cluster, self.log, candidacy, FAMILY, identity, clock)  # type: ignore[arg-type]
+        log = log or self.log
+        election = new_election(self.cluster, log, candidacy, FAMILY, identity, clock)  # type: ignore[arg-type]
         options = Options(identity=identity, workers=2)
         manager = new_manager(
             self.cluster,  # type: ignore[arg-type]
-            self.log,
+            log,
             load_catalogue(),
             clock,
             options,
@@ -90,6 +93,42 @@ def test_second_replica_waits_with_warm_caches(bench: Bench) -> None:
 
     assert not second.leads
     assert second.trouble() == ""
+
+
+class Locked(MemoryEventLog):
+    """A log whose lock somebody holds, for so many attempts to lead; each waits for it a while."""
+
+    def __init__(self, attempts: float, seconds: float) -> None:
+        super().__init__(WallClock().now)
+        self.left = attempts
+        self._seconds = seconds
+
+    def lead(self, family: str, epoch: int) -> None:
+        if self.left > 0:
+            self.left -= 1
+            Event().wait(self._seconds)
+            raise LogUnavailable("the log is locked by another process")
+        super().lead(family, epoch)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.2], ids=["at once", "longer than a term"])
+def test_log_that_is_locked_for_a_while_ends_nobody(bench: Bench, seconds: float) -> None:
+    _, election = bench.start(log=Locked(2, seconds))
+
+    until(lambda: election.leads)
+    bench.apply()
+
+    until(bench.machines)
+
+
+def test_replica_that_cannot_reach_its_log_lets_another_lead(bench: Bench) -> None:
+    _, first = bench.start(log=Locked(float("inf"), 0.0))
+    until(lambda: "locked" in first.trouble())
+    _, second = bench.start()
+
+    until(lambda: second.leads)
+
+    assert not first.leads
 
 
 def test_released_lease_passes_on_at_once(bench: Bench) -> None:
