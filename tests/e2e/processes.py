@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from kaito.clock import WallClock
-from tests.e2e.usage import Usage, usage_of
+from tests.e2e.usage import Usage, is_stopped, usage_of
 from tests.e2e.waiting import until
 
 READY_SECONDS = 60.0
@@ -122,8 +122,9 @@ class KaitoProcess:
             raise AssertionError(f"{self} did not end within {seconds:g} s:\n{self.tail()}") from None
 
     def freeze(self) -> None:
-        """SIGSTOP: it stands still, and its connections stay open."""
+        """SIGSTOP: it stands still when this returns, and its connections stay open."""
         self._started.send_signal(signal.SIGSTOP)
+        until(lambda: is_stopped(self.pid), what=f"{self} is stopped")
 
     def thaw(self) -> None:
         self._started.send_signal(signal.SIGCONT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,21 @@ def test_usage_counts_an_open_file(tmp_path: Path) -> None:
 
     assert after.descriptors == before.descriptors + 1
     assert after.sockets == before.sockets
+
+
+def test_usage_counts_a_socket_that_nobody_closed() -> None:
+    before = usage_of(os.getpid())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        peer, _ = server.accept()
+        connected = usage_of(os.getpid())
+        client.shutdown(socket.SHUT_RDWR)
+        peer.close()
+    until(lambda: usage_of(os.getpid()).dead_sockets > before.dead_sockets, 5)
+    client.close()
+
+    assert connected.sockets == before.sockets + 3
+    assert connected.dead_sockets == before.dead_sockets == usage_of(os.getpid()).dead_sockets
 
 
 def test_wait_that_is_in_vain_says_for_what() -> None:

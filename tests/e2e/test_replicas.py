@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from kaito.clock import WallClock
 from kaito.runtime.ports import LEASES, WORKSPACES, Object
+from store.errors import LogUnavailable
+from store.opening import open_log
 from tests.e2e.journal import Match, calls, writes
 from tests.e2e.lifecycles import NAME, SHORT_TERMS, SPEED, nothing_is_left
 from tests.e2e.real_world import Member, RealWorld
@@ -28,16 +31,31 @@ class Pair:
 
     def __init__(self, world: RealWorld, verb: str, *terms: str) -> None:
         self.world = world
+        self._log = f"sqlite:///{world.folder}/replicas.db"
         self._start = world.operator if verb == "operator" else world.provisioner
-        log = f"sqlite:///{world.folder}/replicas.db"
-        self.first = self._start(*terms, name="first", log=log)
+        self.first = self._start(*terms, name="first", log=self._log)
         self.first.process.wait_for_line(LEADING)
-        self.second = self._start(*terms, name="second", log=log)
+        self.second = self._start(*terms, name="second", log=self._log)
         self.other = (world.provisioner if verb == "operator" else world.operator)(name="other")
 
     def apply(self) -> None:
         example = self.world.example("falcon-7b-instruct", rename=NAME, namespace="default")
         self.world.api.create(WORKSPACES, example)
+
+    def freeze_first(self) -> None:
+        """Stop it, though not in the middle of an append: its lock would keep everybody from the log."""
+        self.first.process.freeze()
+        while not self._log_is_free():
+            self.first.process.thaw()
+            self.first.process.freeze()
+
+    def _log_is_free(self) -> bool:
+        try:
+            with open_log(self._log, WallClock().now, create=False, timeout_seconds=0.5) as log:
+                log.append("probe", (), expected_version=0, epoch=sys.maxsize)
+        except LogUnavailable:
+            return False
+        return True
 
     def finish(self) -> None:
         """Whoever leads now carries it through."""
@@ -60,9 +78,8 @@ def fast_world(world: RealWorld) -> Iterator[RealWorld]:
 )
 def test_leader_stopped_past_its_lease_writes_nothing(fast_world: RealWorld, verb: str, last: Match) -> None:
     pair = Pair(fast_world, verb, *SHORT_TERMS)
-    freeze = pair.first.process.freeze
     for proxy in (pair.first.kube, pair.first.arm):
-        proxy.rules.do(AFTER, lambda call: freeze(), last)
+        proxy.rules.do(AFTER, lambda call: pair.freeze_first(), last)
     pair.apply()
     pair.second.process.wait_for_line(LEADING)
     fast_world.until(lambda: fast_world.is_ready(NAME), 90)
