@@ -24,7 +24,7 @@ class Usage:
     threads: int
     descriptors: int
     sockets: int
-    dead_sockets: int
+    dead_sockets: int = 0
     cpu_seconds: float
 
 
