@@ -8,21 +8,25 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kaito.runtime.cache import Replaced
 from kaito.runtime.machines.collector import Collector
 from kaito.runtime.machines.executor import MachineExecutor
 from kaito.runtime.machines.keys import FINALIZER
 from kaito.runtime.pools import CREATED_TAG, OWNER_TAG, OWNER_UID_TAG, PoolUnanswered
 from kaito.runtime.ports import MACHINES, NODES, PODDISRUPTIONBUDGETS, PODS, Object, Throttled
+from kaito.runtime.settings import Settings
 from kaito.runtime.targets import Target
 from simulator import profile
 from simulator.azure.arm import VirtualArm
 from simulator.cluster import Cluster
 from simulator.engine import Engine
+from simulator.operator import Provisioner
 from simulator.randomness import Generators
 from simulator.replication import START
 from statemachine.machine import commands as cmd
 from statemachine.machine.observations import MachineObservation, MachineOutcome, PoolState
 from statemachine.observations import Result
+from store.memory import MemoryEventLog
 
 NAME = "ws000000001"
 SIZE = "Standard_NC12s_v3"
@@ -94,6 +98,24 @@ def test_pool_bears_tags_labels_and_taints() -> None:
     assert pool.labels["kaito.sh/machine-type"] == "gpu"
     assert pool.labels["karpenter.sh/provisioner-name"] == "default"
     assert pool.vm_size == SIZE
+
+
+def test_own_writes_are_seen_before_the_caches_show_them() -> None:
+    """The informers never start, so that nothing but the write itself can tell the cache."""
+    bench = Bench()
+    machine = bench.machine(finalizers=[])
+    log = MemoryEventLog(bench.engine.now)
+    provisioner = Provisioner(bench.cluster, bench.engine, log, bench.arm, Settings(), Generators(1))
+    for resource, store in provisioner.caches.items():
+        page = bench.cluster.list(resource)
+        store.apply(Replaced(tuple(page.items), page.resource_version))
+
+    provisioner.reconcile(NAME)
+
+    written = bench.cluster.get(MACHINES, NAME)
+    assert written["metadata"]["finalizers"] == [FINALIZER]
+    assert written["metadata"]["resourceVersion"] != machine["metadata"]["resourceVersion"]
+    assert provisioner.caches[MACHINES].get(NAME) == written
 
 
 def test_no_pool_for_a_machine_on_its_way_out() -> None:
