@@ -24,8 +24,8 @@ class Usage:
     threads: int
     descriptors: int
     sockets: int
-    dead_sockets: int = 0
     cpu_seconds: float
+    dead_sockets: int = 0
 
 
 def usage_of(pid: int) -> Usage:
